@@ -150,6 +150,13 @@ def saved(options: argparse.Namespace, results: Results) -> None:
     results.keep("saves", {"rows": list(saves.measured(share(options)))})
 
 
+def seen_by_viewers(options: argparse.Namespace, results: Results) -> None:
+    """The page, with many tasks and many viewers."""
+    from benchmarks import web
+
+    results.keep("web", {"rows": list(web.measured(share(options)))})
+
+
 def paused(options: argparse.Namespace, results: Results) -> None:
     """How soon a paused task goes on."""
     from benchmarks import pauses
@@ -199,6 +206,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "timers": timed,
     "saves": saved,
     "pauses": paused,
+    "web": seen_by_viewers,
     "groups": grouped,
     "growth": grow,
     "cli": command_line,

@@ -48,6 +48,7 @@ NAMES = {
     "timers": "Delayed tasks",
     "saves": "Saves",
     "pauses": "Pauses",
+    "web": "The page",
     "groups": "Tasks of many groups",
     "growth": "How cost grows",
     "cli": "The command line, of a million tasks",

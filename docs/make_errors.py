@@ -132,7 +132,15 @@ PROOFS: dict[str, str] = {
     "PT178": "limits::test_doctor_says_that_each_partition_has_a_limit_for_itself",
     "PT179": "tests/unit/runtime/test_executor.py"
     "::test_a_stop_that_ends_nothing_costs_the_grace_and_that_is_said_once_per_class",
+    "PT195": "web::test_a_missing_package_is_named_with_the_extra",
+    "PT196": "web::test_other_machines_reach_it_with_a_login_only",
+    "PT197": "web::test_a_broken_file_of_users_and_its_fix",
+    "PT198": "tests/unit/web/test_guard.py::test_the_process_of_a_worker_is_refused_with_the_fix",
+    "PT206": "metrics::test_an_address_in_use_ends_no_worker_and_is_tried_again",
     "PT190": "tests/unit/domain/test_failover.py::test_what_is_too_short_too_long_or_no_number_is_refused",
+    "PT215": "tests/unit/runtime/test_aio.py::test_programs_signals_and_loops_within_say_what_to_do_instead",
+    "PT216": "tests/unit/runtime/test_aio.py"
+    "::test_emits_that_are_awaited_wait_for_room_and_others_are_refused",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")
@@ -150,8 +158,16 @@ LOGGED |= {
     "PT164": "log, why",
     "PT165": "log",
     "PT184": "log, doctor",
+    "PT206": "log",
 }
-FIELDS = {"PT030": "field", "PT040": "field", "PT151": "field", "PT152": "field"}
+FIELDS = {
+    "PT030": "field",
+    "PT040": "field",
+    "PT151": "field",
+    "PT152": "field",
+    "PT215": "field",
+    "PT216": "field",
+}
 
 
 def proof(code: str) -> tuple[str, str]:

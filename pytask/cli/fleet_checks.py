@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,7 +13,6 @@ from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
 from pytask.cli.databases import neighbors
 from pytask.cli.elsewhere import elsewhere
-from pytask.cli.fleet import Fleet
 from pytask.cli.limit_checks import of_the_limits
 from pytask.cli.lock_checks import of_the_locks
 from pytask.cli.orphaned_tasks import forgotten
@@ -25,6 +24,8 @@ from pytask.domain.crashes import possible_pause
 from pytask.domain.timing import Timing
 from pytask.domain.version import __version__, may_share
 from pytask.domain.wording import ago, counted, verb
+from pytask.shown.fleet import Fleet
+from pytask.shown.overview import Rejected, read_rejected
 from pytask.terminal import command
 
 CLOCK = 2.0  # seconds that two clocks may differ
@@ -362,24 +363,16 @@ def _int(text: str | None) -> int | None:
 def _rejected(remote: Remote, found: Fleet) -> Iterator[Finding]:
     if not found.count.rejected:
         return
-    last: Mapping[str, Any] = {}
+    last = Rejected("?", "?")
     places = []
     for at, space in enumerate(remote.spaces):
         raw = remote.ask("LINDEX", Keys(space).rejected, 0, at=at)
         if raw:
-            last = decoding.json_object(raw)
+            last = read_rejected(raw)
             places.append(Keys(space).rejected)
-    reason, name = last.get("reason", "?"), _of_hex(last.get("id_hex"))
     yield Finding(
         code="PT095",
         what=f"{counted(found.count.rejected, 'pushed id')} {verb(found.count.rejected, 'was', 'were')}"
-        f" rejected; the last was {name[:60]!r}: {reason}",
+        f" rejected; the last was {last.id[:60]!r}: {last.reason}",
         fix=f"write the hash before the push; then {remote.typed('DEL', *places)}",
     )
-
-
-def _of_hex(digits: Any) -> str:
-    try:
-        return bytes.fromhex(digits).decode(errors="replace")
-    except (ValueError, TypeError):
-        return "?"

@@ -10,13 +10,13 @@ from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
 from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
-from pytask.cli.fleet import Fleet
 from pytask.client.limit_records import LimitInfo
 from pytask.client.limits import READ_MOST
 from pytask.domain.errors import Denied
 from pytask.domain.limits import EVERY_GROUP, WHOLE, Kind, entry_fault, read_entry, read_limit
 from pytask.domain.version import is_older_protocol
 from pytask.domain.wording import counted, verb
+from pytask.shown.fleet import Fleet
 
 LOOK = 1000  # limits that are looked at, those with most waiting tasks first
 NAMED = 5

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pytask.adapters.keys import Keys
 from pytask.cli.printer import Column
 from pytask.client.limit_records import LimitInfo
-from pytask.domain.limits import WHOLE, check_limit
+from pytask.domain.limits import check_limit
+from pytask.shown.limits import note_of
 
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
@@ -37,18 +38,8 @@ def row(found: LimitInfo) -> dict[str, Any]:
         "waiting": found.waiting,
         "counted": found.counted,
         "_limit": limit if limit is not None else "",
-        "_note": _note(found),
+        "_note": note_of(found),
     }
-
-
-def _note(found: LimitInfo) -> str:
-    if found.invalid:
-        return f"{found.invalid!r} is not {WHOLE}: ignored"
-    if not found.counted:
-        return "its runs are being counted"
-    if found.limit is None and found.default is not None:
-        return "declared in its class"
-    return "declared in a class" if found.limit is None and found.waiting else ""
 
 
 def record(found: LimitInfo) -> dict[str, Any]:
@@ -65,7 +56,7 @@ def lines(found: LimitInfo) -> list[tuple[str, Any]]:
     return [
         ("limit of", found.entry),
         ("at most", ("as its class says" if found.waiting else "no limit set") if limit is None else limit),
-        ("note", _note(found) or None),
+        ("note", note_of(found) or None),
         ("running", found.live),
         ("slots held by", _ids(found.holders, more)),
         ("waiting", found.waiting),

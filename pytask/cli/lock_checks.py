@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytask.cli.checks import Finding
-from pytask.cli.fleet import Fleet
 from pytask.domain.proofs import TURNED_OFF
 from pytask.domain.timing import Timing
 from pytask.domain.wording import counted, verb
+from pytask.shown.fleet import Fleet
 
 
 def of_the_locks(found: Fleet) -> Iterator[Finding]:

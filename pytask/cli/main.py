@@ -76,6 +76,7 @@ VERBS: dict[str, dict[str, str]] = {
         "functions": "List the task functions that workers know and those that parked tasks wait for.",
     },
     "Operate": {
+        "web": "Serve the page: see and steer tasks in a browser.",
         "doctor": "Diagnose current and upcoming problems and print the fix for each.",
         "health": "Check liveness or readiness of local workers without contacting Redis.",
         "unit": "Print a systemd unit that runs TARGET.",

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterator
 
 from pytask.cli.checks import Finding
-from pytask.cli.fleet import Fleet
 from pytask.client.pausing import EVERY
 from pytask.domain.version import is_older_protocol
 from pytask.domain.wording import counted, verb
+from pytask.shown.fleet import Fleet
 
 NAMED = 5
 

@@ -8,13 +8,13 @@ from pytask.adapters import decoding
 from pytask.adapters.keys import Keys
 from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
-from pytask.cli.fleet import Fleet
 from pytask.cli.schedule_rows import redis_time
 from pytask.client.schedule_records import ScheduleInfo
 from pytask.domain.cron import local_time
 from pytask.domain.errors import BadData, BadSchedule
 from pytask.domain.schedules import NEVER
 from pytask.domain.wording import ago, counted, verb
+from pytask.shown.fleet import Fleet
 from pytask.terminal import command
 from pytask.zones import zone_data
 

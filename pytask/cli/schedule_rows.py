@@ -16,12 +16,11 @@ from pytask.cli.explain_script import ID, Each, Item
 from pytask.cli.printer import Column
 from pytask.client.schedule_records import ScheduleInfo
 from pytask.domain.cron import local_time
-from pytask.domain.occurrences import Occurrence
 from pytask.domain.schedules import DEFINITION, KEPT, Schedule
 from pytask.domain.wording import ago
+from pytask.shown.schedules import NEXT, moment_text, result_text, state_of
 from pytask.terminal import say
 
-NEXT = 5  # times that are shown
 SCHEDULES = (
     Column("name", "name"),
     Column("function", "function"),
@@ -34,12 +33,6 @@ SCHEDULES = (
     Column("missed", "missed", wide=True),
     Column("origin", "origin", wide=True),
 )
-WHY = {
-    "overlap": "the last run had not ended",
-    "late": "no worker could start it in time",
-    "paused": "the schedule was paused",
-    "taken": "another task or program has the key of its id",
-}
 
 
 def redis_time(remote: Remote) -> float:
@@ -51,13 +44,12 @@ def redis_time(remote: Remote) -> float:
 def row(found: ScheduleInfo) -> dict[str, Any]:
     """The row of a list."""
     now = time.time()
-    state = "error" if found.error else "paused" if found.paused else "active"
     return {
         **_plain(found),
         "when": found.words,
         "_next": "" if found.next is None else f"in {ago(max(0.0, found.next - now))}",
         "_last": "" if found.last is None else f"{ago(now - found.last)} ago",
-        "_state": state,
+        "_state": state_of(found),
     }
 
 
@@ -98,27 +90,10 @@ def lines(found: ScheduleInfo, now: float, number: int) -> list[tuple[str, str]]
         shown.append(("behind", waits))
     coming = found.upcoming(NEXT, now)
     for at, moment in enumerate(coming):
-        shown.append(("" if at else "next", _moment(moment, found.tz, now)))
+        shown.append(("" if at else "next", moment_text(moment, found.tz, now)))
     for at, one in enumerate(found.occurrences[:number]):
         shown.append(("" if at else "past", result_text(one, found.tz)))
     return shown
-
-
-def _moment(at: float, zone: str, now: float) -> str:
-    left = at - now
-    return f"{local_time(at, zone)}  ({f'in {ago(left)}' if left >= 0 else f'due since {ago(-left)}'})"
-
-
-def result_text(one: Occurrence, zone: str) -> str:
-    """What became of an occurrence, as a sentence."""
-    when = local_time(one.at, zone)
-    if one.fired:
-        return f"{when}  started {one.id}"
-    why = f"skipped: {one.reason}" + (f" ({WHY[one.reason]})" if one.reason in WHY else "")
-    if one.count == 1:
-        return f"{when}  {why}"
-    more = f"{one.count} or more" if one.more else str(one.count)
-    return f"{when} to {local_time(one.until, zone)}  {more} {why}"
 
 
 def say_next(made: Schedule, now: float) -> None:
@@ -126,7 +101,10 @@ def say_next(made: Schedule, now: float) -> None:
     times = islice(made.times(round(now * 1000)), NEXT)
     say(
         "\n".join(
-            [f"{made.words()}; the next times:", *(f"  {_moment(at / 1000, made.tz, now)}" for at in times)]
+            [
+                f"{made.words()}; the next times:",
+                *(f"  {moment_text(at / 1000, made.tz, now)}" for at in times),
+            ]
         )
     )
 

@@ -110,15 +110,9 @@ class Choice:
         return [state_named(word) for word in self._states] or list(states)
 
     def _pages(self, wanted: Sequence[str]) -> Iterator[list[str]]:
-        cursor = None
-        while True:
-            page = self._remote.tasks.list(state=wanted, function=self._name, limit=PAGE, cursor=cursor)
-            ids = list(dict.fromkeys(task.id for task in page if not task.local))
-            if ids:
-                yield ids
-            cursor = page.cursor
-            if cursor is None:
-                return
+        from pytask.shown.selection import pages_of_ids
+
+        return filter(None, pages_of_ids(self._remote.tasks, state=wanted, function=self._name))
 
     def explained(self, commands: Typed, states: Sequence[str], awaited: Typed = lambda *_: ()) -> bool:
         """With `--explain`: the redis-cli commands for each selected task; nothing is sent.

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pytask.adapters.keys import Keys
 from pytask.cli.checks import Finding
 from pytask.cli.connection import Remote
-from pytask.cli.fleet import Fleet
 from pytask.domain.reasons import LATE
 from pytask.domain.version import OLDER, PROTOCOL, __version__, is_older_protocol, may_share
 from pytask.domain.wording import ago, verb
+from pytask.shown.fleet import Fleet
 
 NAMED = 5  # workers that are named
 

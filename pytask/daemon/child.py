@@ -47,6 +47,7 @@ class Slot:
     left: bool = False  # the process reported that it has released all tasks
     said: dict[str, Any] | None = None  # its last health report
     said_at: float = 0.0
+    figures: list[dict[str, Any]] = attrs.Factory(list)  # its last ones, for each partition
 
     @property
     def ready(self) -> bool:
@@ -102,6 +103,8 @@ class Slot:
         for line in lines:
             if line.startswith(b"pulse "):
                 self.said, self.said_at = _read(line[6:]), time.monotonic()
+            elif line.startswith(b"figures "):
+                self.figures = _rows(line[8:])
             elif line == b"left":
                 self.left = True
             else:
@@ -123,7 +126,7 @@ class Slot:
         """The process has ended."""
         if self.line is not None:
             self.line.close()
-        self.process, self.line, self.said = None, None, None
+        self.process, self.line, self.said, self.figures = None, None, None, []
 
 
 def how_it_ended(slot: Slot, code: int, now: float) -> str:
@@ -143,6 +146,14 @@ def _read(text: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return said if isinstance(said, dict) else None
+
+
+def _rows(text: bytes) -> list[dict[str, Any]]:
+    try:
+        sent = json.loads(text)
+    except ValueError:
+        return []
+    return [one for one in sent if isinstance(one, dict)] if isinstance(sent, list) else []
 
 
 def _signal_name(number: int) -> str:

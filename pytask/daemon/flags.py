@@ -50,6 +50,7 @@ class Flags:
     drain: float | None = None
     failover: float | None = None
     task_logs: int | None = None
+    metrics: str | None = None
     time_scale: float | None = None
     supervised: str | None = None
     run_dir: str | None = None

@@ -105,6 +105,7 @@ def ask(path: Path, timeout: float) -> dict[str, Any] | None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(timeout)
             line.connect(str(path))
+            line.shutdown(socket.SHUT_WR)  # those who scrape metrics would ask for them
             while len(text) < LARGEST and (chunk := line.recv(65536)):
                 text += chunk
                 line.settimeout(max(0.001, until - time.monotonic()))

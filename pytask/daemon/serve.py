@@ -26,6 +26,7 @@ from pytask.daemon.target import find_app
 from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
+from pytask.metrics import page
 from pytask.runtime.foreground import Daemon
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.process import debugger, life_lock, log_format
@@ -67,6 +68,8 @@ def check(target: str, flags: Flags) -> None:
     """Import the target and read the settings, as `serve` does; raises the same errors."""
     app = find_app(target)
     app.settings = _settings(app.settings, flags, None)
+    if app.settings.metrics is not None:
+        page.require()
     if flags.monitor:
         _add_monitor(app)
     app.check_prestarted()
@@ -103,7 +106,7 @@ def _given(flags: Flags) -> dict[str, Any]:
     """The settings given by flags."""
     names = (
         "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
-        "failover",
+        "failover", "metrics",
     )  # fmt: skip
     given = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:

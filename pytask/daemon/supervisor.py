@@ -94,6 +94,7 @@ class Supervisor:
         self._pass_on()
         self._roll()
         self._health.turn(self._children(now))
+        self._measure()
         self._wait(now)
         self._reap()
         if self._signals and self._stopping is None:
@@ -144,6 +145,11 @@ class Supervisor:
 
     def _children(self, now: float) -> list[tuple[dict[str, Any] | None, float]]:
         return [(slot.said, now - slot.said_at) for slot in self.slots]
+
+    def _measure(self) -> None:
+        self._health.metrics.note([slot.figures for slot in self.slots])
+        for slot in self.slots:
+            self._health.metrics.serve((slot.said or {}).get("metrics"))
 
     # -- signals --------------------------------------------------------------------------------------
 
@@ -210,6 +216,8 @@ class Supervisor:
         now = time.monotonic()
         code = process.returncode
         self._hear(slot)
+        self._measure()
+        self._health.metrics.keep()  # what it has counted, before it is forgotten
         how = how_it_ended(slot, code, now)
         if code == -signal.SIGTERM and slot.said is None and self._stopping is not None:
             code = 0  # a service manager tells all processes to stop; this one had no handler and no task yet

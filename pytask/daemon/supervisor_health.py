@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pytask.daemon.supervisor_metrics import SupervisorMetrics
 from pytask.domain.wording import counted
 from pytask.logger import get_logger
+from pytask.metrics import http
 from pytask.runtime.process.systemd import Notifier
 from pytask.runtime.process.unix_socket import bind
 
@@ -60,6 +62,7 @@ class SupervisorHealth:
         self._reloading = False
         self._leaving = False
         self._notified_at = -PATIENCE
+        self.metrics = SupervisorMetrics()
         self.listener = _listen(path) if path is not None else None
         watchdog = notifier.watchdog
         self.pause = min(1.0, watchdog / 3) if watchdog else 1.0 if notifier.wanted else None
@@ -94,6 +97,9 @@ class SupervisorHealth:
             return
         with contextlib.suppress(OSError):
             line, _ = self.listener.accept()
+            if http.is_request(line):
+                self.metrics.answer(line)
+                return
             with line:
                 line.settimeout(0)
                 line.sendall(json.dumps(summary(children)).encode())
@@ -115,7 +121,8 @@ class SupervisorHealth:
                 self._notifier.waiting("the children take no more tasks", drain + PATIENCE)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the sockets."""
+        self.metrics.close()
         if self.listener is None:
             return
         self.listener.close()

@@ -44,7 +44,26 @@ class WrongThread(PytaskError):
         super().__init__(
             f"task {task}: emit(), progress(), save(), spawn(), subprocess() and redis may be used only in"
             " the thread of the event loop. Fix: return the result from the function that self.blocking()"
-            " calls, and send it in the task; get `client = self.redis` before the call"
+            " calls, and send it in the task; get `client = self.redis` before the call. In a coroutine use"
+            " asyncio.create_task() instead of spawn(), and `await self.in_greenlet(...)` for subprocess()"
+        )
+
+
+class NotInLoop(PytaskError):
+    """Something that a coroutine of a task cannot do, in the native thread of the asyncio loop."""
+
+    code = "PT215"
+
+
+class TooManyEvents(PytaskError):
+    """A coroutine emits faster than Redis accepts events, and does not wait for it."""
+
+    code = "PT216"
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"task {task}: too many events wait for Redis (twice the setting max_pending). Fix: write"
+            " `await self.emit(...)`, which waits until there is room, or set when_full to drop"
         )
 
 
@@ -306,6 +325,30 @@ class RunFailed(PytaskError):
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)
         self.state = state
+
+
+class MissingExtra(ConfigError):
+    """A package of an extra is not installed."""
+
+    code = "PT195"
+
+
+class OpenToTheWorld(ConfigError):
+    """The page would be reachable from other machines without a login."""
+
+    code = "PT196"
+
+
+class BadPasswordFile(ConfigError):
+    """The file of users cannot be used."""
+
+    code = "PT197"
+
+
+class InsideWorker(PytaskError):
+    """The page is in the process of a worker, where a slow browser could delay renewals."""
+
+    code = "PT198"
 
 
 class BadCursor(ConfigError):

@@ -1,18 +1,22 @@
-"""The figures that a worker publishes, each declared once: name, unit, meaning, and parser.
+"""The figures that a worker publishes, each declared once: name, unit, meaning, parser, and metric.
 
 This list defines the worker's registry entry, how other workers and clients read it, the rows of
-`pytask workers` and `pytask top`, and the table in docs/protocol.md.  A new figure needs one field here and
-one line in `pytask.runtime.services.presence` that measures it.
+`pytask workers` and `pytask top`, what `/metrics` shows, and the table in docs/protocol.md.  A new figure
+needs one field here and one line in `pytask.runtime.services.presence` that measures it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
+from pytask.domain import metrics
 from pytask.domain.limits import Rule
+from pytask.domain.metrics import Histogram, Metric
+
+T = TypeVar("T")
 
 LONGEST_MEASURE = 1e12  # seconds; larger values are invalid
 LONGEST_VERSION = 40  # characters
@@ -52,6 +56,35 @@ def texts(value: Any) -> dict[str, str] | None:
     """An object of texts."""
     found = value.items() if isinstance(value, dict) else ()
     return {name: text for name, text in found if isinstance(text, str)}
+
+
+def _wholes(value: Any) -> dict[str, int] | None:
+    """An object of whole numbers."""
+    return _object(value, whole)
+
+
+def _nested_wholes(value: Any) -> dict[str, dict[str, int]] | None:
+    return _object(value, _wholes)
+
+
+def _measures(value: Any) -> dict[str, float] | None:
+    return _object(value, measure)
+
+
+def _object(value: Any, read: Callable[[Any], T | None]) -> dict[str, T] | None:
+    if not isinstance(value, dict):
+        return None
+    return {name: found for name, one in value.items() if (found := read(one)) is not None}
+
+
+def _histogram(value: Any) -> Histogram | None:
+    if not isinstance(value, dict):
+        return None
+    total, shown = measure(value.get("sum")), value.get("counts")
+    counts = [whole(one) for one in shown] if isinstance(shown, list) else []
+    valid = tuple(one for one in counts if one is not None)
+    fits = total is not None and valid and len(valid) == len(counts)
+    return Histogram(valid, total or 0.0) if fits else None
 
 
 def _fields(value: Any) -> dict[str, tuple[str, ...]] | None:
@@ -107,16 +140,19 @@ def _rule(shown: dict[str, Any]) -> Rule:
 
 @attrs.frozen
 class Figure:
-    """The parser of a figure, its meaning, its unit ("" for none), and its column ("" for none)."""
+    """The parser of a figure, its meaning, its unit and its column ("" for none), and its metric."""
 
     read: Callable[[Any], Any]
     text: str
     unit: str = ""
     column: str = ""
+    metric: Metric | None = None
 
 
-def _figure(read: Callable[[Any], Any], text: str, unit: str = "", column: str = "") -> dict[str, Figure]:
-    return {ITSELF: Figure(read, text, unit, column)}
+def _figure(
+    read: Callable[[Any], Any], text: str, unit: str = "", column: str = "", metric: Metric | None = None
+) -> dict[str, Figure]:
+    return {ITSELF: Figure(read, text, unit, column, metric)}
 
 
 @attrs.frozen(kw_only=True)
@@ -181,20 +217,25 @@ class WorkerInfo:
     )
     running: int = attrs.field(default=0, metadata=_figure(whole, "its runs, pre-started tasks included"))
     tasks: int | None = attrs.field(
-        default=None, metadata=_figure(whole, "those of its runs that came from the queue")
+        default=None,
+        metadata=_figure(whole, "those of its runs that came from the queue", metric=metrics.SLOTS_USED),
     )
     max_tasks: int | None = attrs.field(
         default=None,
-        metadata=_figure(whole, "room for runs from the queue, 0 while it takes none"),
+        metadata=_figure(whole, "room for runs from the queue, 0 while it takes none", metric=metrics.SLOTS),
     )
     started: float | None = attrs.field(
         default=None, metadata=_figure(measure, "when it started, by its own clock", "s since 1970")
     )
     lag: float | None = attrs.field(
-        default=None, metadata=_figure(measure, "how late its event loop was, the last time", "s", "lag")
+        default=None,
+        metadata=_figure(measure, "how late its event loop was, the last time", "s", "lag", metrics.LOOP_LAG),
     )
     round_trip: float | None = attrs.field(
-        default=None, metadata=_figure(measure, "time that Redis took to answer, the last time", "s", "redis")
+        default=None,
+        metadata=_figure(
+            measure, "time that Redis took to answer, the last time", "s", "redis", metrics.REDIS
+        ),
     )
     cpu: float | None = attrs.field(
         default=None,
@@ -208,7 +249,9 @@ class WorkerInfo:
     )
     dropped: int = attrs.field(
         default=0,
-        metadata=_figure(whole, "events that Redis did not take fast enough, since the start"),
+        metadata=_figure(
+            whole, "events that Redis did not take fast enough, since the start", metric=metrics.DROPPED
+        ),
     )
     task_logs: int | None = attrs.field(
         default=None, metadata=_figure(whole, "lines of its log that each task keeps, 0 for none")
@@ -224,6 +267,72 @@ class WorkerInfo:
         default=0,
         metadata=_figure(whole, "tasks that became ERROR as their data or end was too large for Redis"),
     )
+    runs: Mapping[str, int] | None = attrs.field(
+        default=None, metadata=_figure(_wholes, "function: its runs", metric=metrics.TASKS)
+    )
+    lease_age: float | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            measure, "time since the oldest acknowledged renewal of its runs", "s", metric=metrics.LEASE_AGE
+        ),
+    )
+    takeovers: Histogram | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            _histogram,
+            "times from the last renewal of runs whose worker died to the next claim, of the claims of this"
+            " worker: how many by size (`counts`, with the buckets of the metric), and their `sum`",
+            "s", metric=metrics.TAKEOVERS,
+        ),
+    )  # fmt: skip
+    restarted: Mapping[str, Mapping[str, int]] | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            _nested_wholes, "function: reason: runs that followed another of the same task, since the start",
+            metric=metrics.RESTARTS,
+        ),
+    )  # fmt: skip
+    backing_off: int | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            whole, "tasks that it has put off by their restart policy, and whose time has not come",
+            metric=metrics.BACKING_OFF,
+        ),
+    )  # fmt: skip
+    round_age: Mapping[str, float] | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            _measures, "function: time since the last round of the `run_loop` that turned least recently",
+            "s", metric=metrics.ROUND_AGE,
+        ),
+    )  # fmt: skip
+    rounds: Histogram | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            _histogram, "durations of the rounds of `run_loop`, as `takeovers`", "s", metric=metrics.ROUNDS
+        ),
+    )
+    starts: Histogram | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            _histogram, "times from the answer to a claim to `start()`, as `takeovers`",
+            "s", metric=metrics.STARTS,
+        ),
+    )  # fmt: skip
+    timers_late: Histogram | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            _histogram, "how late it queued delayed tasks, the latest of each batch, as `takeovers`",
+            "s", metric=metrics.TIMERS_LATE,
+        ),
+    )  # fmt: skip
+    fires: Mapping[str, int] | None = attrs.field(
+        default=None,
+        metadata=_figure(
+            _wholes, "outcome: occurrences of schedules that it has decided, since the start",
+            metric=metrics.FIRES,
+        ),
+    )  # fmt: skip
     kept_by: Mapping[str, str] = attrs.field(
         factory=dict,
         metadata=_figure(texts, "id of a task: the threads that keep its run from ending; 20 tasks at most"),
@@ -247,6 +356,10 @@ class WorkerInfo:
 FIGURES: Final[Mapping[str, Figure]] = {
     field.name: field.metadata[ITSELF] for field in attrs.fields(WorkerInfo)
 }
+MEASURED: Final[Mapping[str, Metric]] = {
+    name: figure.metric for name, figure in FIGURES.items() if figure.metric is not None
+}
+"""The figures that are metrics."""
 
 
 def read(shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ RENEW_CHUNK = 1000  # runs per renewal; the cost for a worker is mostly the roun
 ENOUGH = 0.8
 
 
+# Each of so many renewals writes `last_update` (docs/decisions/41): it is 15 s old at the most.
+STAMP_EVERY = 3
+
 # Seconds; runs that were claimed within this time count as claimed with the first of them.
 NEAR = 0.01
 
@@ -31,29 +34,38 @@ class Chunk(list[RunRef]):
     """An immutable set of runs that are renewed together in every round.
 
     `kept` is a cache for the store: the packed arguments for these runs.
+    `stamps` tells whether the next renewal writes their `last_update`.
     """
 
-    __slots__ = ("kept",)
+    __slots__ = ("kept", "stamps")
 
     def __init__(self, refs: Iterable[RunRef]) -> None:
         super().__init__(refs)
         self.kept: object = None
+        self.stamps = True
+
+
+def stamps(refs: Sequence[RunRef]) -> bool:
+    """Whether a renewal of these runs writes their `last_update`."""
+    return not isinstance(refs, Chunk) or refs.stamps
 
 
 class _Sheaf:
     """Runs with the same time of renewal, at most `RENEW_CHUNK`."""
 
-    __slots__ = ("chunk", "refs", "sent_at")
+    __slots__ = ("chunk", "refs", "sent_at", "unstamped")
 
     def __init__(self, sent_at: float) -> None:
         self.sent_at = sent_at
         self.refs: dict[str, RunRef] = {}
         self.chunk: Chunk | None = None  # cached as long as the runs do not change
+        self.unstamped = 0  # renewals since `last_update` was written, which a claim does, too
 
     def as_chunk(self) -> Chunk:
         """The runs as a chunk; the same object until they change."""
         if self.chunk is None:
             self.chunk = Chunk(self.refs.values())
+        self.chunk.stamps = self.unstamped >= STAMP_EVERY - 1
         return self.chunk
 
 
@@ -103,12 +115,16 @@ class LeaseBook:
         first = self._where.get(refs[0].run) if refs else None
         if first is not None and first.chunk is refs and sent_at >= first.sent_at:
             first.sent_at = sent_at
+            first.unstamped = 0 if stamps(refs) else first.unstamped + 1
             del self._sheaves[first]
             self._insert(first)
         else:
-            self._place([ref for ref in refs if ref.run in self._where], sent_at)
+            # Others joined or left meanwhile.  How long ago these were stamped is in no sheaf: the next
+            # renewal does it.
+            there = [ref for ref in refs if ref.run in self._where]
+            self._place(there, sent_at, 0 if stamps(refs) else STAMP_EVERY - 1)
 
-    def _place(self, refs: Iterable[RunRef], sent_at: float) -> None:
+    def _place(self, refs: Iterable[RunRef], sent_at: float, unstamped: int = 0) -> None:
         """Record a late answer, unless a newer call was acknowledged meanwhile."""
         later = [ref for ref in refs if self._where[ref.run].sent_at < sent_at]
         for ref in later:
@@ -116,6 +132,7 @@ class LeaseBook:
         for at in range(0, len(later), RENEW_CHUNK):
             sheaf = _Sheaf(sent_at)
             sheaf.refs = {ref.run: ref for ref in later[at : at + RENEW_CHUNK]}
+            sheaf.unstamped = unstamped
             self._where.update(dict.fromkeys(sheaf.refs, sheaf))
             self._insert(sheaf)
 

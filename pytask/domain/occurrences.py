@@ -8,10 +8,13 @@ count is not exact: there were more.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
+
+from pytask.domain.metrics import STARTED
 
 if TYPE_CHECKING:  # tasks need this file, and few of them schedules
     from pytask.domain.firing import Skip
@@ -58,6 +61,14 @@ def read(lines: Iterable[bytes | str]) -> tuple[Occurrence, ...]:
     """The occurrences of some lines, in their order; what is none is left out."""
     found = (_read(line) for line in lines)
     return tuple(one for one in found if one is not None)
+
+
+def outcomes(lines: Iterable[bytes | str]) -> Counter[str]:
+    """How many of the occurrences of some lines were started, and skipped for each reason."""
+    found: Counter[str] = Counter()
+    for one in read(lines):
+        found[one.reason or STARTED] += one.count
+    return found
 
 
 def _read(line: bytes | str) -> Occurrence | None:

@@ -41,6 +41,10 @@ from pytask.domain.record import (
 class Timetable(Protocol):
     """The schedules of one partition, as its store keeps them."""
 
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """What became of the occurrences of the last `fire`: how many were started, and skipped by reason."""
+
     def due(self, limit: int, ended: Sequence[str] = ()) -> DueSchedules:
         """Read up to `limit` schedules whose time has come.
 

@@ -110,6 +110,8 @@ class Claim:
     """Seconds until the time of a DELAYED task, or until the next look at a waiting list (-1: not needed)."""
     trial: bool = False  # of a reload: the data is on trial, and can be rolled back
     answered: bool = False  # of a preview: a reload was answered, and no client has asked for another since
+    silent: float | None = None
+    """Seconds since the last renewal of the run before it, if that one's worker died; else None."""
 
     @property
     def won(self) -> bool:
@@ -225,6 +227,7 @@ class Due:
     timer: float | None  # seconds until the next id is due; None: the timers are empty
     schedule: float | None  # seconds until the next occurrence of a schedule, 0: due; None: no schedule
     lines: bool = False  # whether to look at the waiting lists: `Store.serve`
+    late: float = 0.0  # seconds by which the first of the moved ones was late
 
 
 @attrs.frozen

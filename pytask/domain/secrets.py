@@ -22,6 +22,14 @@ def masked(value: Any, fields: Sequence[str]) -> Any:
     return _masked(value, *_read(fields)) if fields else value
 
 
+def unmasked(edited: Any, original: Any, fields: Sequence[str]) -> Any:
+    """What was edited from `masked(original, fields)`, with the secrets that were left as they were shown.
+
+    In a list an item counts as the one at the same place; a mask without a secret in its place stays.
+    """
+    return _unmasked(edited, original, *_read(fields)) if fields else edited
+
+
 def values_in(value: Any, fields: Sequence[str]) -> tuple[str, ...]:
     """The secret values in decoded JSON as they may occur in texts, longest first."""
     found: set[str] = set()
@@ -71,6 +79,22 @@ def _masked(value: Any, names: frozenset[str], trails: tuple[Trail, ...]) -> Any
         secret = key in names or () in left
         shown[key] = MASK if secret and one is not None else _masked(one, names, left)
     return shown
+
+
+def _unmasked(edited: Any, original: Any, names: frozenset[str], trails: tuple[Trail, ...]) -> Any:
+    if isinstance(edited, list) and isinstance(original, list):
+        rest = [*original, *[None] * len(edited)]
+        return [_unmasked(one, before, names, trails) for one, before in zip(edited, rest, strict=False)]
+    if not isinstance(edited, dict) or not isinstance(original, dict):
+        return edited
+    found = {}
+    for key, one in edited.items():
+        left = _follow(key, trails)
+        if one == MASK and key in original and (key in names or () in left):
+            found[key] = original[key]
+        else:
+            found[key] = _unmasked(one, original.get(key), names, left)
+    return found
 
 
 def _secrets(value: Any, names: frozenset[str], trails: tuple[Trail, ...]) -> Iterator[Any]:

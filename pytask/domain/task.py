@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, Protocol, cast, overload
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, cast, overload
 
-from pytask.domain.errors import FatalFailure, NotRun, TaskFailed
+from pytask.domain.errors import FatalFailure, TaskFailed
 from pytask.domain.occurrences import Scheduled
+from pytask.domain.run_port import NoRun, RunPort
 from pytask.domain.task_config import TaskConfig
 from pytask.domain.task_log import progress_of
 
@@ -29,65 +29,6 @@ else:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class RunPort(Protocol):
-    """The part of a run that its task uses; the runtime provides it."""
-
-    id: str
-
-    @property
-    def epoch(self) -> int:
-        """Increases with every run."""
-
-    @property
-    def attempt(self) -> int:
-        """1, or 1 more than the restarts in a row."""
-
-    @property
-    def scheduled(self) -> Scheduled | None:
-        """The occurrence of a schedule that started it."""
-
-    def emit(self, event: str, data: Any) -> None:
-        """Publish an event."""
-
-    def progress(self, progress: dict[str, Any]) -> None:
-        """Report the progress of this run."""
-
-    def gate(self) -> None:
-        """Wait while this run is paused."""
-
-    def spawn(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Spawn a greenlet of this run."""
-
-    def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call `fn` in a native thread; returns or raises what it does."""
-
-    def subprocess(self, args: Any, **options: Any) -> Any:
-        """Start a program that ends with this run."""
-
-    def save(self, value: Any, *, now: bool) -> bool:
-        """Keep a value for the next run of the task."""
-
-    @property
-    def saved(self) -> Any:
-        """The last value that was saved."""
-
-    def client(self) -> Any:
-        """A Redis client of this run."""
-
-
-class _NoRun:
-    """Placeholder for the run of a task that was created directly, for example in a test."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotRun(f"this task has no run, so it has no {name}")
-
-    def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        return copy_context().run(fn, *args, **kwargs)  # there is no event loop to block
-
-    def gate(self) -> None:
-        return  # nothing pauses it
 
 
 class Task(Generic[Data]):
@@ -112,7 +53,7 @@ class Task(Generic[Data]):
     Error: ClassVar[type[TaskFailed]] = TaskFailed
     Fatal: ClassVar[type[FatalFailure]] = FatalFailure
     task_data: Data
-    _run: RunPort = cast("RunPort", _NoRun())
+    _run: RunPort = cast("RunPort", NoRun())
 
     def __init__(self, task_data: Data = None) -> None:  # type: ignore[assignment]
         """Set `self.task_data`."""
@@ -120,6 +61,9 @@ class Task(Generic[Data]):
 
     def start(self) -> Any:
         """Do the work; block for as long as it takes.
+
+        With `async def start(self)` it is a coroutine in the worker's asyncio loop, where the other methods
+        of the class are called, too; what waits is awaited: `await self.sleep(5)`.  See docs/asyncio.md.
 
         Returns:
             Any JSON value, stored in the hash field `output` and sent with the event `ended`.
@@ -129,7 +73,7 @@ class Task(Generic[Data]):
         """
         raise NotImplementedError(f"{type(self).__name__} has no start()")
 
-    def stop(self, *args: Any, **kwargs: Any) -> None:
+    def stop(self, *args: Any, **kwargs: Any) -> Any:
         """Override it to make a running `start()` end; it is called once, in a separate greenlet.
 
         Write `def stop(self):`, or `def stop(self, reason):` to be told why: "stop" (on request), "reload",
@@ -154,7 +98,7 @@ class Task(Generic[Data]):
             ValueError: The reason.  `pytask.errors.BadData(reason, "$.path")` says where, too.
         """
 
-    def on_reload(self, data: Data) -> None:
+    def on_reload(self, data: Data) -> Any:
         """Override it to take new data in place: `start()` continues, in the same run.
 
         Called in a greenlet of its own, with data that passed all checks.  Afterwards `self.task_data` is the
@@ -167,26 +111,37 @@ class Task(Generic[Data]):
             ValueError: Why the data is not taken, as in `check`.
         """
 
-    def gate(self) -> None:
+    def gate(self) -> Any:
         """Wait here while the task is paused: call it where the task may stand still for hours.
 
         `run_loop` does so before each round.  If the task is stopped meanwhile, its `stop()` is called, and
-        the greenlets that wait here end.  Returns at once if the task is not paused, or has no run.
+        the greenlets that wait here end.  Returns at once if the task is not paused, or has no run.  In a
+        coroutine: `await self.gate()`.
         """
-        self._run.gate()
+        return self._run.gate()
 
-    def on_pause(self) -> None:
+    def sleep(self, seconds: float) -> Any:
+        """Wait for so many seconds, while other tasks continue.  In a coroutine: `await self.sleep(5)`.
+
+        Raises:
+            NotRun: No worker runs this task.
+        """
+        return self._run.sleep(seconds)
+
+    def on_pause(self) -> Any:
         """Override it to be told of a pause, in a greenlet of the task; greenlets stop only at their gates.
 
         A task that stands still by other means than gates calls `self.gate()` at the end: that says that it
         has paused.  An exception is logged, and ends nothing.
         """
 
-    def on_resume(self) -> None:
+    def on_resume(self) -> Any:
         """Override it to be told that the task was resumed; it follows `on_pause()`, as that does."""
 
-    def emit(self, event: str, data: Any = None) -> None:
+    def emit(self, event: str, data: Any = None) -> Any:
         """Publish `{"event": event, "data": data}` on the channel `task-<id>` if this run is still current.
+
+        Waits while too many events wait for Redis.  In a coroutine it never waits, unless it is awaited.
 
         Args:
             event: The name of the event.
@@ -194,9 +149,10 @@ class Task(Generic[Data]):
 
         Raises:
             BadData: Data that has no JSON form, or is too large.
+            TooManyEvents: In a coroutine that does not await it, twice as many events wait as may.
             NotRun: No worker runs this task.
         """
-        self._run.emit(event, data)
+        return self._run.emit(event, data)
 
     def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
         """Report the progress of this run.
@@ -215,7 +171,13 @@ class Task(Generic[Data]):
         """
         self._run.progress(progress_of(done, total, note))
 
-    def save(self, value: Any, *, now: bool = False) -> bool:
+    @overload
+    def save(self, value: Any) -> bool: ...
+
+    @overload
+    def save(self, value: Any, *, now: bool) -> Any: ...
+
+    def save(self, value: Any, *, now: bool = False) -> Any:
         """Keep a value for the next run of this task, whatever ends this run: see `saved`.
 
         The last value wins.  Never waits: it is stored with the next renewal, at most 5 s later
@@ -224,7 +186,8 @@ class Task(Generic[Data]):
 
         Args:
             value: Any JSON value of 64 KiB at most: what the next run needs to go on, such as a position.
-            now: Wait until Redis has it, while Redis is unreachable as long as `Config.REDIS_WAIT` says.
+            now: Wait until Redis has it, while Redis is unreachable as long as `Config.REDIS_WAIT` says.  In
+                a coroutine: `await self.save(value, now=True)`.
 
         Returns:
             False if `now`, and the task no longer belongs to this run: nothing was stored.  Otherwise True.
@@ -252,13 +215,43 @@ class Task(Generic[Data]):
         """
         return cast("Greenlet[P, R]", self._run.spawn(fn, *args, **kwargs))
 
+    def in_greenlet(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """For a coroutine: call `fn` in a greenlet of this task, and await what it returns.
+
+        There libraries that block let other tasks continue, as in a task without `async`, and
+        `self.subprocess()` works.  In a greenlet `fn` is called directly.
+
+        Raises:
+            Exception: Whatever `fn` raised.
+            NotRun: No worker runs this task.
+        """
+        return self._run.in_greenlet(fn, *args, **kwargs)
+
+    def aio(self, code: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine in the asyncio loop of the worker, and wait for it: for tasks without `async`.
+
+        It belongs to this run, and is cancelled when the task is stopped or a `gevent.Timeout` expires.
+
+        Args:
+            code: The coroutine: `self.aio(fetch(url))`.
+
+        Returns:
+            What it returned.
+
+        Raises:
+            Exception: Whatever it raised.
+            NotInLoop: It was called in a coroutine, which can await.
+            NotRun: No worker runs this task.
+        """
+        return cast("R", self._run.aio(code))
+
     def blocking(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `fn` in a native thread and wait for it, while other tasks continue.
 
         For C code that waits or computes; context variables are copied.  The tasks of a worker share the
         threads (setting `blocking_threads`) in order of their calls.  A thread cannot be killed: when the
         task is stopped, `fn` keeps running; see docs/threads.md.  In a task without a run, for example in a
-        test, `fn` is called directly.
+        test, `fn` is called directly.  In a coroutine: `await self.blocking(fn)`.
 
         Args:
             fn: What to call.

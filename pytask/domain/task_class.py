@@ -68,6 +68,13 @@ def _takes_reason(cls: object) -> bool:
     return all(one.default is one.empty or one.name == "reason" for one in first)
 
 
+def _is_async(cls: object) -> bool:
+    return cls is not None and inspect.iscoroutinefunction(inspect.getattr_static(cls, "start"))
+
+
+is_async: Callable[[object], bool] = lru_cache(maxsize=1024)(_is_async)
+"""Whether `start()` of a class is a coroutine."""
+
 takes_reason: Callable[[object], bool] = lru_cache(maxsize=1024)(_takes_reason)
 """Whether `stop()` of a class takes the reason as its argument."""
 
@@ -81,6 +88,7 @@ def _check_reload(cls: type[Task], name: str) -> None:
         )
     if has_check(cls):
         _check_blocks(f"{name}.check()", getattr(own, "__func__", own))
+        _check_is_sync(f"{name}.check()", getattr(own, "__func__", own))
         _check_call(f"{name}.check()", cls.check, "it is called with the data alone", None)
     taker = inspect.getattr_static(cls, "on_reload")
     if inspect.isfunction(taker) and taker is not Task.on_reload:
@@ -100,14 +108,17 @@ def _check_method(what: str, method: Any, *, reason: bool = False) -> None:
 
 
 def _check_blocks(what: str, method: Any) -> None:
-    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
-        raise BadTaskClass(
-            f"{what} is `async def`, but tasks are greenlets, which block instead of awaiting. Write `def`,"
-            " with blocking calls; at most one task of a worker may call asyncio.run()"
-        )
-    if inspect.isgeneratorfunction(method):
+    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
         raise BadTaskClass(
             f"{what} has a `yield`: a call only creates a generator. Write a loop with self.emit()"
+        )
+
+
+def _check_is_sync(what: str, method: Any) -> None:
+    if inspect.iscoroutinefunction(method):
+        raise BadTaskClass(
+            f"{what} is `async def`, but it is called before there is a run to await it. Write `def`; what"
+            " needs to wait belongs to start()"
         )
 
 

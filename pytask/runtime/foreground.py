@@ -16,6 +16,7 @@ from gevent.os import fork_gevent
 
 from pytask.domain.wording import counted
 from pytask.logger import get_logger
+from pytask.metrics import page
 from pytask.runtime import thread_owners
 from pytask.runtime.drain import drain
 from pytask.runtime.health import HealthReporter
@@ -91,6 +92,8 @@ class Foreground:
 
         Raises the error that ended the worker; exits with 70 if a run could not be stopped.
         """
+        if self._settings.metrics is not None:
+            page.require()
         hard = self._settings.hard_deadline is not False
         if hard and init.alone():
             init.leave_init(fork_gevent)  # for a script that is PID 1; refused if there are other threads

@@ -18,6 +18,8 @@ from gevent import socket
 
 from pytask.domain.wording import counted
 from pytask.logger import get_logger
+from pytask.metrics import http
+from pytask.runtime.metrics_server import MetricsServer, WorkerMetrics
 from pytask.runtime.process.systemd import Notifier
 from pytask.runtime.process.unix_socket import bind
 from pytask.runtime.tree import AnyGreenlet, Service, end_services
@@ -64,6 +66,7 @@ def vitals(worker: Worker) -> dict[str, Any]:
         "running": sum(len(partition.executor.living) for partition in partitions),
         "max_tasks": worker.settings.max_tasks,
         "drain": worker.settings.drain,
+        "metrics": worker.settings.metrics,
     }
 
 
@@ -89,11 +92,15 @@ class HealthReporter:
         self._asked_at = -PATIENCE
         watchdog = notifier.watchdog
         self._pause = min(TURN, watchdog / 3) if watchdog else TURN
+        self._metrics = WorkerMetrics(worker)
 
     def start(self) -> None:
         """Start; if the socket cannot be bound, log it and continue without."""
         if self._tell is not None or self._notifier.wanted:
             self._greenlets.append(Service.spawn(self._run))
+        address = self._worker.settings.metrics
+        if address is not None and self._tell is None:  # else the supervisor serves it
+            self._greenlets.append(MetricsServer(address, self._metrics).start())
         if self._path is None:
             return
         try:
@@ -133,6 +140,7 @@ class HealthReporter:
         seen = vitals(self._worker)
         if self._tell is not None:
             self._tell("pulse " + json.dumps(seen))
+            self._tell("figures " + json.dumps(self._metrics.published()))
         if not self._notifier.wanted:
             return
         if self._notifier.watchdog and seen["live"]:
@@ -164,6 +172,9 @@ class HealthReporter:
             while True:
                 line, _ = listener.accept()
                 with line, contextlib.suppress(OSError):
+                    if http.is_request(line):
+                        http.answer(line, self._metrics.families)
+                        continue
                     line.settimeout(ANSWER_SECONDS)
                     line.sendall(json.dumps(vitals(self._worker)).encode())
 

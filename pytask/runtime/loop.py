@@ -5,13 +5,27 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Literal
 
+import attrs
 import gevent
 
 from pytask.domain.errors import FatalFailure
+from pytask.runtime import coroutine_owner
 from pytask.runtime.process.clock import steady
-from pytask.runtime.tree import current_run
+from pytask.runtime.tree import LoopOwner, current_run
+
+
+class _NoLoop:
+    """Of code that no worker runs."""
+
+    def begin(self) -> None: ...
+
+    end = rest = begin
+
+
+NO_LOOP: LoopOwner = _NoLoop()
 
 
 def run_loop(  # noqa: PLR0913 - options of a public function, all by name
@@ -23,11 +37,13 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
     on_error: Literal["raise"] | Callable[[Exception], Any] = "raise",
     now: Callable[[], float] = steady,
     uniform: Callable[[float, float], float] = random.uniform,
-) -> None:
+) -> Any:
     """Call `fn()` every `interval` seconds, from start to start, until it raises.
 
     Rounds never overlap and do not drift; a round that takes longer than the interval skips the rounds that
     it missed.  While the task is paused no round begins; the first one after it begins at once.
+
+    In a coroutine: `await run_loop(fn, 5)`.  There `fn` and `on_error` may be `async`, and are awaited.
 
     Args:
         fn: What to call.
@@ -45,24 +61,93 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
         Exception: What `fn` or `on_error` raised; it ends the loop.
     """
     _check(interval, jitter, first, on_error)
-    began = now() + first
-    done = 0
-    while True:
-        rest = began + done * interval - now() + (uniform(0.0, jitter) if jitter else 0.0)
-        if done or rest > 0:
-            gevent.sleep(max(0.0, rest))
-        run = current_run()
-        if run is not None:
-            run.gate()
-        try:
-            fn()
-        except FatalFailure:
-            raise
-        except Exception as error:
-            if on_error == "raise":
+    rounds = Rounds(interval, jitter, first, now, uniform)
+    owner = coroutine_owner.here()
+    if owner is not None or iscoroutinefunction(fn):
+        return _run_async(fn, rounds, on_error, owner)
+    run = current_run()
+    loop = NO_LOOP if run is None else run.loop()
+    try:
+        while True:
+            rest = rounds.rest()
+            if rest is not None:
+                gevent.sleep(rest)
+            if run is not None:
+                if run.paused:
+                    loop.rest()
+                run.gate()
+            loop.begin()
+            try:
+                fn()
+            except FatalFailure:
                 raise
-            on_error(error)
-        done = max(done + 1, int((now() - began) / interval) + 1)
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                on_error(error)
+            loop.end()
+            rounds.over()
+    finally:
+        loop.rest()
+
+
+async def _run_async(fn: Callable[[], Any], rounds: Rounds, on_error: Any, owner: Any) -> None:
+    import asyncio
+
+    loop = NO_LOOP if owner is None else owner.run.loop()
+    try:
+        while True:
+            rest = rounds.rest()
+            if rest is not None:
+                await asyncio.sleep(rest)
+            if owner is not None:
+                if owner.run.paused:
+                    loop.rest()
+                await owner.gate()
+            loop.begin()
+            try:
+                await _result(fn())
+            except FatalFailure:
+                raise
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                await _result(on_error(error))
+            loop.end()
+            rounds.over()
+    finally:
+        loop.rest()
+
+
+async def _result(value: Any) -> Any:
+    return await value if isawaitable(value) else value
+
+
+@attrs.define
+class Rounds:
+    """When the rounds begin."""
+
+    _interval: float
+    _jitter: float
+    _first: float
+    _now: Callable[[], float]
+    _uniform: Callable[[float, float], float]
+    _began: float = attrs.field(init=False)
+    _done: int = attrs.field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        self._began = self._now() + self._first
+
+    def rest(self) -> float | None:
+        """Seconds until the next one; None: the first one begins at once."""
+        rest = self._began + self._done * self._interval - self._now()
+        if self._jitter:
+            rest += self._uniform(0.0, self._jitter)
+        return max(0.0, rest) if self._done or rest > 0 else None
+
+    def over(self) -> None:
+        """A round is over: those that it has missed are skipped."""
+        self._done = max(self._done + 1, int((self._now() - self._began) / self._interval) + 1)
 
 
 def _check(interval: float, jitter: float, first: float, on_error: Any) -> None:

@@ -28,11 +28,13 @@ from pytask.runtime.process.host import Process, fresh_id
 from pytask.runtime.process.life_lock import Life
 from pytask.runtime.runs.capacity import Capacity
 from pytask.runtime.runs.committer import Committer, CommitterPorts
+from pytask.runtime.runs.coroutine_ports import CoroutineHost
 from pytask.runtime.runs.event_buffer import Backlog
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.executor_ports import ExecutorPorts
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.start_rate import Turns
+from pytask.runtime.runs.tally import Tally
 from pytask.runtime.runs.task_log import Journal
 from pytask.runtime.services.balancer import Balancer, BalancerPorts
 from pytask.runtime.services.consumer import Consumer, ConsumerPorts
@@ -115,6 +117,7 @@ class PartitionWorkerPorts:
     capacity: Capacity
     turns: Turns
     native: NativePool
+    asyncio: CoroutineHost
     load: Load
     process: Process
     clock: Callable[[], float]
@@ -142,8 +145,9 @@ class PartitionWorker:
         self.lease = Lease(settings.timing, embargo=settings.embargo)
         self.log_throttle = LogThrottle(settings.timing.heartbeat)
         self.connections = Connections(backend, settings.name, self.session.id)
+        self.tally = Tally(ports.clock)
         self._wire_runs(ports)
-        self.schedules = Schedules(ports.schedules, place)
+        self.schedules = Schedules(ports.schedules, place, self.tally.fired)
         self._wire_core_services(ports)
         self._wire_side_services(ports, prestart)
 
@@ -164,9 +168,10 @@ class PartitionWorker:
         self.executor = Executor(ExecutorPorts(
             settings=settings, lease=self.lease, committer=self.committer, store_proxy=self.store_proxy,
             kill_timer=self.kill_timer, tasks=ports.tasks, turns=ports.turns, native=ports.native,
-            backend=self.backend,
+            asyncio=ports.asyncio, backend=self.backend,
             ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
             on_place=ports.capacity.wake, on_local_over=self._local_over, uniform=ports.process.uniform,
+            tally=self.tally,
         ))  # fmt: skip
 
     def _wire_core_services(self, ports: PartitionWorkerPorts) -> None:
@@ -182,7 +187,7 @@ class PartitionWorker:
         self.timers = Timers(TimersPorts(
             store=self.connections.store(), timing=self.settings.timing, clock=ports.clock,
             log_throttle=self.log_throttle, uniform=ports.process.uniform, schedules=self.schedules,
-            rules=lambda: self.executor.rules,
+            rules=lambda: self.executor.rules, on_late=self.tally.timers_late.add,
         ))  # fmt: skip
         self.consumer = Consumer(ConsumerPorts(
             store=self.connections.store(), queue=self.connections.queue, executor=self.executor,

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import attrs
 
 from pytask.domain.errors import ConfigError
+from pytask.domain.metrics import listen_address
 from pytask.domain.task_log import RING_MOST
 from pytask.domain.timing import LEASE, Timing
 
@@ -53,6 +54,14 @@ def _seconds(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
     if not fits:
         raise ConfigError(f"{field.name} must be a number of seconds, 0 for none, not {value!r}")
+
+
+def _place(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise ConfigError(f"{field.name} must be a text such as '9100' or '0.0.0.0:9100', not {value!r}")
+    listen_address(value)
 
 
 def _default_name(pid: int | None = None) -> str:
@@ -144,6 +153,11 @@ class Settings:
     """Seconds to wait at shutdown for tasks to end by themselves; the worker claims no more tasks, and then
     releases the rest.  0: release at once.  Applies to `run()` and the daemon, not to `app.stop()`."""
 
+    metrics: str | None = attrs.field(default=None, validator=_place)
+    """Where `/metrics` is served for Prometheus: a port, for this machine only, or HOST:PORT.  None: on the
+    health socket only.  Needs the extra `pytaskd[metrics]`; with `--processes` the supervisor serves one page
+    for all.  Applies to `run()` and the daemon."""
+
     slow_sweep: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     """Whether the monitor also scans for hashes without a registry entry (at most 1000 keys per second)."""
 
@@ -228,6 +242,7 @@ class SettingsGiven(TypedDict, total=False):
     rebalance: float | None
     start_rate: float | None
     drain: float
+    metrics: str | None
     slow_sweep: bool
     embargo: bool | None
     runtime_dir: str | None

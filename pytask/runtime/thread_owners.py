@@ -20,6 +20,8 @@ from weakref import ReferenceType, ref
 
 from gevent import getcurrent, monkey
 
+from pytask.runtime import coroutine_owner
+
 HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class of Python code, not one of the interpreter's own
 NO_OWNERS = frozenset({"_frozen_importlib", "_frozen_importlib_external", "enum", "re", "typing"})
 BETWEEN = frozenset({"pytask", "gevent", "threading"})  # packages between the starter and this module
@@ -71,8 +73,15 @@ def shared() -> Iterator[None]:
     """Objects created inside belong to the process, and so do threads and greenlets that are started there.
 
     Use it for a client or a pool that the first task creates and all tasks use.  Without it, its threads
-    would be part of that task's run and end with it.
+    would be part of that task's run and end with it.  In a coroutine the same holds for asyncio tasks.
     """
+    if coroutine_owner.here() is not None:
+        token = coroutine_owner.become(None)
+        try:
+            yield
+        finally:
+            coroutine_owner.leave(token)
+        return
     here, block = getcurrent(), object()
     before = getattr(here, "pytask_sharing", False)
     here.pytask_sharing = True  # type: ignore[attr-defined]

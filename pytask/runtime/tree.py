@@ -49,6 +49,10 @@ class TreeOwner(Protocol):
     def epoch(self) -> int:
         """Increases with every run of this id."""
 
+    @property
+    def paused(self) -> bool:
+        """Whether its greenlets are to wait at its gate."""
+
     def main(self) -> None:
         """The body of the greenlet of `start()`."""
 
@@ -60,6 +64,22 @@ class TreeOwner(Protocol):
 
     def gate(self) -> None:
         """Wait while the run is paused."""
+
+    def loop(self) -> LoopOwner:
+        """A `run_loop` of the run, which tells when its rounds begin and end."""
+
+
+class LoopOwner(Protocol):
+    """The part of a loop that `run_loop` uses."""
+
+    def begin(self) -> None:
+        """A round begins."""
+
+    def end(self) -> None:
+        """The round has ended."""
+
+    def rest(self) -> None:
+        """No round is due: the loop is over, or its task is paused."""
 
 
 class Service(Base):

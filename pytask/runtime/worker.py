@@ -14,6 +14,7 @@ from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime import thread_owners, tree
+from pytask.runtime.aio.service import AsyncioLoop
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.partition_worker import PartitionWorker, PartitionWorkerPorts
 from pytask.runtime.process import fork
@@ -79,11 +80,12 @@ class Worker:
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
         self.capacity = Capacity(settings.max_tasks, Allowance(settings.start_rate, ports.clock))
+        self.asyncio = AsyncioLoop(settings.blocking_threads)
         # A monitor sees one partition; other pre-started tasks run once per worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         shared = PartitionWorkerPorts(
             tasks=tasks, capacity=self.capacity, turns=Turns(tasks, ports.clock),
-            native=NativePool(settings.blocking_threads),
+            native=NativePool(settings.blocking_threads), asyncio=self.asyncio,
             load=Load(
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
             ),
@@ -292,6 +294,7 @@ class Worker:
         tree.end_services(list(self._greenlets.values()), timeout=2)
         for partition in self.partitions:
             partition.close()
+        self.asyncio.end()
         if self.blocked is not None:
             self.blocked.stop()
         if self.settings.task_logs:

@@ -183,6 +183,9 @@ class MemoryBench(Bench):
     def set_lease(self, task_id, micros):
         self.state.leases[task_id] = micros
 
+    def set_run(self, task_id, run):
+        self.state.runs[task_id] = run
+
     def now(self):
         return self.state.micros()
 
@@ -411,6 +414,9 @@ class RedisBench(Bench):
 
     def set_lease(self, task_id, micros):
         self.raw.zadd(self.keys.leases, {task_id: micros})
+
+    def set_run(self, task_id, run):
+        self.raw.hset(self.keys.runs, task_id, run)
 
     def now(self):
         seconds, micros = self.raw.time()

@@ -147,3 +147,35 @@ def test_a_monitor_counts_spoiled_numbers_as_the_scripts_do(bench, odd):
     bench.write("a", crashes=odd, epoch=odd)
     (suspect,) = bench.store.suspects(-1000, 0)
     assert (suspect.run, suspect.crashes, suspect.epoch) == (ref.run, 0, 0)
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("crashes", [0, 1])
+def test_the_claim_after_a_death_knows_how_long_nobody_ran_the_task(bench, crashes):
+    ref = bench.running("a")
+    lease = bench.now() - 40_000_000
+    bench.set_lease("a", lease)
+    bench.store.expire([bench.expiry(ref, crashes=crashes)])
+    assert bench.hash("a")["lost_at"] == str(lease)
+    again = bench.ref("a")
+    (claim,) = bench.claim(again)
+    assert (claim.crashes, 40 <= claim.silent < 60) == (crashes, True)
+    (repeated,) = bench.claim(again)  # its reply was lost: it is counted once
+    assert (repeated.verdict, repeated.crashes, repeated.silent) == (Verdict.ALREADY, crashes, None)
+    bench.store.commit([ended(again)])
+    assert "lost_at" not in bench.hash("a")
+
+
+def test_a_claim_after_something_else_was_done_is_no_takeover(bench):
+    ref = bench.running("a")
+    bench.store.expire([bench.expiry(ref)])
+    bench.store.control(Command.STOP, ["a"])
+    bench.store.control(Command.START, ["a"])
+    (claim,) = bench.claim(bench.ref("a"))
+    assert (claim.won, claim.silent) == (True, None)
+
+
+def test_an_older_release_wrote_no_time(bench):
+    bench.push("a", state="WAIT", crashes="1", crash_at="5.000001", last_update="5.000001", last_run="x:1")
+    (claim,) = bench.claim(bench.ref("a"))
+    assert (claim.crashes, claim.silent) == (1, None)

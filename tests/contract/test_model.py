@@ -51,6 +51,7 @@ CLOCKS = {
     "epoch",
     "last_update",
     "crash_at",
+    "lost_at",
     "start_at",
     "history",
     "settling",

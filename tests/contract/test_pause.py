@@ -263,6 +263,18 @@ def test_only_the_current_run_may_tell(bench):
     assert not bench.exists("a")
 
 
+@pytest.mark.wire
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_run_whose_registry_entry_was_lost_is_told_what_holds(bench, resumed):
+    """A failover lost the pause, and a client the registry: the run would wait at its gate for ever."""
+    ref = held_run(bench)
+    if resumed:
+        resume(bench, "a")
+    bench.drop("runs")
+    assert confirm(bench, ref, Command.PAUSE) is (Command.START if resumed else Command.PAUSE)
+    assert confirm(bench, bench.ref("a"), Command.PAUSE) is Verdict.GONE
+
+
 def test_a_stored_stop_or_reload_is_stronger(bench):
     bench.running("a")
     bench.store.control(Command.STOP, ["a"])

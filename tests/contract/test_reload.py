@@ -491,4 +491,32 @@ def test_a_client_that_asks_again_is_told_apart_from_a_message_that_comes_late(b
     assert bench.store.preview(ref, 1000).answered
     bench.store.control(Command.STOP, ["a"])
     bench.store.control(Command.RELOAD, ["a"], fresh=True)
-    assert "reloaded" in bench.hash("a"), "a stop is not replaced, and nothing else is changed"
+    assert bench.hash("a")["control"] == "stop"
+    assert "reloaded" not in bench.hash("a"), "the client must not take it for an answer to its request"
+
+
+@pytest.mark.wire
+def test_the_verbs_of_a_reload_work_while_the_registry_lacks_the_run(bench):
+    """As a renewal does, which restores it: the hash names the run, so nobody has claimed the id since."""
+    ref, other = bench.running("a"), bench.ref("a")
+    bench.write("a", data="2")
+    bench.drop("runs")
+    judged = bench.store.preview(ref, 1000)
+    assert (judged.verdict, judged.data) == (Verdict.OK, b"2")
+    assert bench.store.refuse(judged, "$", "bad", GOOD) is Verdict.OK
+    assert bench.store.accept(bench.store.preview(ref, 1000), "m", "w").verdict is Verdict.OK
+    assert bench.store.settle(ref) is Verdict.OK
+    for verdict in (
+        bench.store.preview(other, 1000).verdict,
+        bench.store.refuse(attrs.evolve(judged, run=other.run), "$", "bad", GOOD),
+        bench.store.accept(attrs.evolve(judged, run=other.run), "n", "w").verdict,
+        bench.store.settle(other),
+        bench.store.reload(other, bench.ref("a"), "w", 1000).verdict,
+    ):
+        assert verdict is Verdict.GONE
+    assert bench.runs() == {}
+    new = bench.ref("a")
+    assert bench.store.reload(ref, new, "w", 1000).verdict is Verdict.OK
+    bench.assert_registered(new)
+    bench.drop("runs")
+    assert bench.store.reload(ref, new, "w", 1000).verdict is Verdict.ALREADY

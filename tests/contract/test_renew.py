@@ -102,3 +102,56 @@ def test_two_runs_of_one_id_in_a_renewal_are_judged_by_one_look_at_the_registry(
     bench.drop("runs")
     assert bench.store.renew([new, old]) == {old: Verdict.GONE}
     assert bench.store.renew([new, old]) == {old: Verdict.FENCED}
+
+
+def later(bench, ref):
+    """Whether a renewal since has written `last_update`."""
+    moved = bench.hash(ref.id)["last_update"] != "5"
+    bench.write(ref.id, last_update="5")
+    return moved
+
+
+@pytest.mark.wire
+def test_a_renewal_writes_last_update_where_it_is_asked_to(bench):
+    ref = bench.running("a")
+    chunk = Chunk([ref])
+    bench.write("a", last_update="5")
+    found = []
+    for chunk.stamps in (True, False, False, True):
+        bench.set_lease("a", 5)
+        assert bench.store.renew(chunk) == {}
+        assert abs(bench.leases()["a"] - bench.now()) < 60e6  # the lease is moved each time
+        found.append(later(bench, ref))
+    assert found == [True, False, False, True]
+    assert bench.store.renew([ref]) == {}
+    assert later(bench, ref)
+
+
+@pytest.mark.wire
+def test_a_renewal_without_last_update_looks_at_the_hash_all_the_same(bench):
+    well, gone, stopped, lost = (bench.running(i) for i in "abcd")
+    chunk = Chunk([well, gone, stopped, lost])
+    chunk.stamps = False
+    bench.delete("b")
+    bench.store.control(Command.STOP, ["c"])
+    bench.drop("runs")
+    bench.write("d", last_update="5")
+    assert bench.store.renew(chunk) == {gone: Verdict.GONE, stopped: Command.STOP}
+    assert not bench.exists("b")
+    bench.assert_registered(lost)
+    assert later(bench, lost)  # restored, it is as after a claim
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize(
+    "values", [["s:1 s:2", ""], ["", "s:1 s:2"], ["s:1", " s:2"], ["s:1", "s:3"], ["%0", "%1"]]
+)
+def test_runs_are_not_taken_for_others_that_look_alike_together(bench, values):
+    """The runs of a call are compared in one piece: what a client writes must not look like two of them."""
+    bench.running("a"), bench.running("b")
+    ours = [RunRef("a", "s:1"), RunRef("b", "s:2")]
+    for ref, value in zip(ours, values, strict=True):
+        bench.write(ref.id, run=ref.run)
+        bench.set_run(ref.id, value)
+    found = bench.store.renew(Chunk(ours))
+    assert found == {ref: Verdict.FENCED for ref, value in zip(ours, values, strict=True) if value != ref.run}

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from pytask.domain.firing import DUE_MOST, FIRES_MOST, Firing, Start
+from pytask.domain.firing import DUE_MOST, FIRES_MOST, Firing, Skip, Start
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
+from pytask.domain.occurrences import skipped_line
 from pytask.domain.record import Verdict
-from pytask.domain.schedules import KEPT, NEVER, Overlap
+from pytask.domain.schedules import KEPT, NEVER, Overlap, Reason
 from pytask.runtime.services import schedules as schedules_service
 from pytask.runtime.services.schedules import Schedules
 from tests.contract.benches import ended
@@ -628,3 +629,21 @@ def test_more_than_one_look_does(bench):
     assert len(bench.queue()) == DUE_MOST
     assert service(bench.store) > 0
     assert len(set(bench.queue())) == many
+
+
+@pytest.mark.wire
+def test_a_firing_tells_what_became_of_its_occurrences(bench):
+    bench.running("busy")
+    at, other = due(bench), due(bench, name="busy", ago=2000)
+    schedules = bench.store.schedules
+    line = skipped_line(Skip(at - 9000, Reason.LATE, at - 3000, 3))
+    assert fire(
+        bench,
+        firing(at, Start("nightly", at), skipped=(line,)),
+        firing(other, Start("busy", other), name="busy", overlap=Overlap.SKIP),
+        firing(5, name="gone"),
+    ) == [Verdict.OK, Verdict.OK, Verdict.MOVED]
+    told = {name: count for name, count in schedules.outcomes.items() if count}
+    assert told == {"started": 1, "late": 3, "taken": 1} or told == {"started": 1, "late": 3, "overlap": 1}
+    assert fire(bench, firing(at)) == [Verdict.MOVED]  # a repeated call: it is counted once
+    assert not any(schedules.outcomes.values())

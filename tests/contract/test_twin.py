@@ -16,7 +16,7 @@ from tests.contract.benches import MemoryBench
 IDS = "abcdef"
 KEEP = (None, 0, 500)
 ENDS = (None, Trigger.END, Trigger.FAIL, Trigger.STOP, Trigger.RELEASE, Trigger.ROLL_BACK)
-CLOCKS = {"epoch", "last_update", "crash_at", "start_at", "saved_at", "paused", "reloaded"}
+CLOCKS = {"epoch", "last_update", "crash_at", "lost_at", "start_at", "saved_at", "paused", "reloaded"}
 SILENCE = re.compile(r"(?<=silent%20for%20)\d+")  # seconds, each by its own clock
 STEPS = 200
 LOOK = 6  # steps between two comparisons of the whole state, which are slow

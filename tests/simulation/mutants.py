@@ -257,8 +257,8 @@ def _commit_numbered(self, change):
     return _commit(self, attrs.evolve(change, run=_same(self, change)))
 
 
-def _renew_numbered(self, ref, held, save):
-    return _renew_one(self, RunRef(ref.id, _same(self, ref)), held, save)
+def _renew_numbered(self, ref, held, save, **how):
+    return _renew_one(self, RunRef(ref.id, _same(self, ref)), held, save, **how)
 
 
 NUMBERED = (

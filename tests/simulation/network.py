@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import ClassVar
 
 from gevent.event import Event as Flag
 from gevent.hub import Waiter
@@ -146,6 +147,8 @@ class Store(Connection):
 
 class Timetable:
     """The port of the schedules, on the connection of a store."""
+
+    outcomes: ClassVar = {}  # for metrics only: not simulated
 
     def __init__(self, store):
         self.call = store.call

@@ -156,6 +156,7 @@ class Server:
             raise Refused("MISCONF writes are refused", "MISCONF")
         begins_free = (
             "renew", "commit", "expire", "reload", "accept", "refuse", "settle", "leave", "adopt", "save",
+            "confirm",
         )  # fmt: skip
         if self.full and verb not in begins_free and not (verb == "control" and args[0] is Command.STOP):
             raise Refused("OOM command not allowed", "OOM")

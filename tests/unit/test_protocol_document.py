@@ -15,6 +15,7 @@ from pytask.domain.control import REQUESTS
 from pytask.domain.crashes import CRASH_LIMIT
 from pytask.domain.figures import FIGURES
 from pytask.domain.firing import READ
+from pytask.domain.leases import STAMP_EVERY
 from pytask.domain.lifecycle import RESTING, TABLE, State
 from pytask.domain.messages import COMMANDS, LONGEST_NAME, MAX_ID_BYTES, Event, IdFault
 from pytask.domain.partition import crc16
@@ -101,6 +102,7 @@ def test_what_becomes_of_a_pushed_id():
         f"after {Settings().keep_ended // 86400} days (`ENDED`)",
         f"{Settings().keep_error // 86400} days (`ERROR`)",
         f"while it runs (every {Timing().heartbeat:g} s)",
+        f"so up to {STAMP_EVERY * Timing().heartbeat:g} s old",
         f"silent for {Timing().expiry:g} s",
         f"tried again every {Timing().grace / 2:g} s",
         f"within {Timing().heartbeat:g} s",

@@ -90,7 +90,7 @@ class MonitorVerbs(LimitVerbs):
         state = self._state
         keep = None
         trigger, published = Trigger.EXPIRE, event(Event.REQUEUED, {"reason": EXPIRED})
-        changes: dict[str, Any] = {"crashes": expiry.crashes, "crash_at": state.stamp()}
+        changes: dict[str, Any] = {"crashes": expiry.crashes, "lost_at": lease or 0}
         if stopped:
             trigger, published = Trigger.EXPIRE_STOPPED, event(Event.STOPPED)
             keep = self._retention.of(trigger)
@@ -102,6 +102,7 @@ class MonitorVerbs(LimitVerbs):
             state.delete(expiry.id)
         else:
             state.rest(expiry.id, next_state(life.RUNNING, trigger), last_run=expiry.run, **changes)
+            state.write(expiry.id, crash_at=text(state.fields(expiry.id), "last_update"))
             silent = None if lease is None else (state.micros() - lease) / 1e6
             worker = text(state.fields(expiry.id), "worker")
             why = history.died_because(worker) if expiry.proven else history.expired_because(worker, silent)

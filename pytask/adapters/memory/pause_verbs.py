@@ -113,11 +113,10 @@ class PauseVerbs(Verbs):
 
     def _confirm(self, one: Confirmation) -> Answer:
         state = self._state
-        if state.runs.get(one.id) != one.run:
-            return Verdict.FENCED
+        verdict = self._owned(one.id, one.run)
+        if verdict is not Verdict.OK:
+            return verdict
         fields = state.fields(one.id)
-        if text(fields, "run") != one.run:
-            return Verdict.GONE
         wanted = Command.PAUSE if "paused" in fields else Command.START
         if wanted is one.word and text(fields, "control") == one.word:
             pausing = wanted is Command.PAUSE

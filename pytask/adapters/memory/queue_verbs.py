@@ -67,6 +67,7 @@ class QueueVerbs(LimitVerbs):
         answers: list[Claim] = []
         read, full = 0, False
         for place, ref in enumerate(request.refs, 1):
+            silent = None
             raw = ref.id.encode()
             size = self._size(ref, request)
             ours = self._state.runs.get(ref.id) == ref.run
@@ -80,6 +81,7 @@ class QueueVerbs(LimitVerbs):
             if verdict is Verdict.OK:
                 fields = self._state.fields(ref.id)
                 places -= number(fields, "crashes") >= QUARANTINE_FROM
+                silent = self._silence(fields)
                 self._begin(ref, request.worker)
                 self._settle_in(ref.id, "" if unfit else text(fields, "group") or "", request.rules)
             if verdict in TAKEN:
@@ -87,7 +89,7 @@ class QueueVerbs(LimitVerbs):
             if verdict is Verdict.ROTATED:
                 rotated.append(raw)
             answer = self._answer(ref, verdict, request.max_data, request.max_saved, unfit)
-            answers.append(attrs.evolve(answer, delay=delay))
+            answers.append(attrs.evolve(answer, delay=delay, silent=silent))
         near = [raw for raw in source[len(source) - reach :] if raw not in took]
         if request.look:
             self.ahead = _upto_long(near[: -request.look - 1 : -1])
@@ -128,6 +130,14 @@ class QueueVerbs(LimitVerbs):
             return Verdict.OK, 0.0
         self._pass_on(task_id, group)
         return Verdict.DELAYED, self._delay(task_id, due, request.worker, "limit of starts")
+
+    def _silence(self, fields: Fields) -> float | None:
+        """How long ago the run before was renewed, if its worker died and nothing was done since."""
+        lost_at = number(fields, "lost_at")
+        died = "crash_at" in fields and fields.get("last_update") == fields["crash_at"]
+        if not ("crashes" in fields and died and lost_at):
+            return None
+        return max(0, self._state.micros() - lost_at) // 1000 / 1000
 
     def _size(self, ref: RunRef, request: ClaimRequest) -> int | None:
         """Bytes of data, and saved, that a claim would read; None if the limit does not apply."""
@@ -209,25 +219,27 @@ class QueueVerbs(LimitVerbs):
 
     def due(self, limit: int = 256) -> Due:
         """Move up to `limit` ids whose time has come to the queue."""
-        state, now, moved = self._state, self._state.millis(), 0
+        state, now = self._state, self._state.millis()
         by_time = sorted((at, task_id.encode()) for task_id, at in state.timers.items() if at <= now)
+        moved: list[bytes] = []
         # A second look, as with Redis, where the first found none that waits.
         for part in (by_time[:limit], by_time[limit : 2 * limit]):
             moved = moved or self._queue_due([raw for _, raw in part])
+        late = next((now - at for at, raw in by_time if raw in moved[:1]), 0)
         timer, schedule = (
             max(0.0, (min(times) - now) / 1000) if times else None
             for times in (state.timers.values(), state.schedules.values())
         )
         looks = state.slots.groups.values()
         lines = bool(looks) and min(looks) <= int(state.now()) - LOOK
-        return Due(moved=moved, timer=timer, schedule=schedule, lines=lines)
+        return Due(moved=len(moved), timer=timer, schedule=schedule, lines=lines, late=late / 1000)
 
-    def _queue_due(self, ids: Sequence[bytes]) -> int:
+    def _queue_due(self, ids: Sequence[bytes]) -> list[bytes]:
         moved = [raw for raw in ids if self._waits(raw.decode())]
         for raw in ids:
             del self._state.timers[raw.decode()]
         self._state.queue[:0] = reversed(moved)
-        return len(moved)
+        return moved
 
     def _waits(self, task_id: str) -> bool:
         """Whether the hash of an id in the timers says that the task waits."""

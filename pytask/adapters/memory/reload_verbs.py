@@ -48,10 +48,11 @@ class ReloadVerbs(Verbs):
     ) -> Claim:
         """Replace the run `old` with `new`."""
         state = self._state
-        held = state.runs.get(old.id)
+        owner = text(state.fields(old.id), "run")
+        held = state.runs.get(old.id, owner)
         if held not in (old.run, new.run):
-            return Claim(new.id, new.run, Verdict.FENCED)
-        if text(state.fields(old.id), "run") != held:
+            return Claim(new.id, new.run, Verdict.FENCED if old.id in state.runs else Verdict.GONE)
+        if owner != held:
             return Claim(new.id, new.run, Verdict.GONE)
         if held == new.run:
             tried = text(state.fields(old.id), "trial") == new.run
@@ -88,7 +89,7 @@ class ReloadVerbs(Verbs):
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:
         """The data that a reload of this run would start with."""
-        verdict = self._owned(ref)
+        verdict = self._owned(ref.id, ref.run)
         if verdict is not Verdict.OK:
             return Claim(ref.id, ref.run, verdict)
         fields = self._state.fields(ref.id)
@@ -98,7 +99,7 @@ class ReloadVerbs(Verbs):
     def accept(self, judged: Claim, mark: str, worker: str, lived: InForce | None = None) -> Claim:
         """Record that the run continues with the data that was judged."""
         state, ref = self._state, RunRef(judged.id, judged.run)
-        verdict = self._owned(ref)
+        verdict = self._owned(ref.id, ref.run)
         if verdict is not Verdict.OK:
             return attrs.evolve(judged, verdict=verdict)
         fields = state.fields(ref.id)
@@ -121,7 +122,7 @@ class ReloadVerbs(Verbs):
     def refuse(self, judged: Claim, path: str, reason: str, force: InForce) -> Verdict:
         """Refuse a reload because the data does not fit; the run continues with what is in force."""
         state, task_id = self._state, judged.id
-        verdict = self._owned(RunRef(task_id, judged.run))
+        verdict = self._owned(task_id, judged.run)
         if verdict is not Verdict.OK:
             return verdict
         fields = state.fields(task_id)
@@ -159,7 +160,7 @@ class ReloadVerbs(Verbs):
 
     def settle(self, ref: RunRef, mark: str = "", *, repeated: bool = False) -> Verdict:
         """Confirm that the run started by a reload is alive."""
-        verdict = self._owned(ref)
+        verdict = self._owned(ref.id, ref.run)
         if verdict is not Verdict.OK:
             return verdict
         fields = self._state.fields(ref.id)
@@ -171,12 +172,6 @@ class ReloadVerbs(Verbs):
         if mark and text(self._state.fields(ref.id), "trial") == mark:
             self._state.erase(ref.id, "trial", "data_ok")
         return verdict
-
-    def _owned(self, ref: RunRef) -> Verdict:
-        """Whether registry and hash name this run."""
-        if self._state.runs.get(ref.id) != ref.run:
-            return Verdict.FENCED
-        return Verdict.OK if text(self._state.fields(ref.id), "run") == ref.run else Verdict.GONE
 
 
 def _is_same(data: bytes | None, judged: Claim) -> bool:

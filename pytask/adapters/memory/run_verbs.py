@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from pytask.adapters.memory.reload_verbs import roll_back
 from pytask.adapters.memory.state import in_seconds, number, text
-from pytask.adapters.memory.verbs import Verbs, due_ms
+from pytask.adapters.memory.verbs import Verbs
 from pytask.adapters.rules import COUNTS, PRESTARTED, RESTORED, SAVED, carried, ending_why, event
 from pytask.domain import history
 from pytask.domain import lifecycle as life
 from pytask.domain.control import REQUESTS
+from pytask.domain.leases import stamps
 from pytask.domain.lifecycle import RESTING, Trigger, destination, next_state
 from pytask.domain.messages import Command, Event
 from pytask.domain.record import (
@@ -42,7 +43,8 @@ class RunVerbs(Verbs):
         self.incarnation = self._look()
         # All are read before any is restored, as in the script.
         held = {ref.id: self._state.runs.get(ref.id) for ref in refs}
-        found = {ref: self._renew(ref, held[ref.id], saves.get(ref.run)) for ref in refs}
+        stamp = stamps(refs)
+        found = {ref: self._renew(ref, held[ref.id], saves.get(ref.run), stamp=stamp) for ref in refs}
         return {ref: verdict for ref, verdict in found.items() if verdict is not None}
 
     def _look(self) -> Incarnation:
@@ -86,10 +88,8 @@ class RunVerbs(Verbs):
             state.write(one.id, epoch=one.epoch)
             # A stop is kept: whether it is older than our claim is not known.
             kept = () if text(fields, "control") == Verdict.STOP else ("control",)
-            # As the claim did that the store has lost.
-            due = due_ms(fields)
-            served = () if due is None or due > state.millis() else ("not_before",)
-            state.erase(one.id, *kept, *served, "output", "error")
+            # The claim that the store has lost was the start of its `not_before`, see adopt.lua.
+            state.erase(one.id, *kept, "not_before", "output", "error")
         self._note(one.id, before, Trigger.ADOPT, worker)
         self._keep_pause(one, same=owner == one.run)
         state.expires.pop(one.id, None)
@@ -147,7 +147,7 @@ class RunVerbs(Verbs):
         state.emit(task_id, event(Event.REQUEUED, {"reason": RESTORED}))
         return Verdict.OK
 
-    def _renew(self, ref: RunRef, held: str | None, save: Save | None) -> Answer | None:
+    def _renew(self, ref: RunRef, held: str | None, save: Save | None, *, stamp: bool) -> Answer | None:
         state = self._state
         fields = state.fields(ref.id)
         if held not in (None, ref.run):
@@ -158,27 +158,27 @@ class RunVerbs(Verbs):
         if held is None:
             state.take_slots(ref.id, text(fields, "group"), text(fields, "function"))
         state.register(ref.id, ref.run)
-        state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
-        if save is not None:
-            self._save(save)
+        saved = save is not None and self._save(save)
+        if stamp or held is None or saved:
+            state.write(ref.id, state=destination(Trigger.RENEW), last_update=state.stamp())
         return REQUESTS.get(fields.get("control", b""))
 
     def save(self, one: Save, server: str = "") -> Verdict:
         """Store what a task saves, at once."""
         self._require(server)
-        if self._state.runs.get(one.id, one.run) != one.run:
-            return Verdict.FENCED
-        if text(self._state.fields(one.id), "run") != one.run:
-            return Verdict.GONE
-        self._save(one)
-        return Verdict.OK
+        verdict = self._owned(one.id, one.run)
+        if verdict is Verdict.OK:
+            self._save(one)
+        return verdict
 
-    def _save(self, one: Save) -> None:
-        """Write it, unless a newer one of the same run is there."""
+    def _save(self, one: Save) -> bool:
+        """Write it, unless a newer one of the same run is there; whether it was written."""
         run, _, last = (text(self._state.fields(one.id), "saved_by") or "").rpartition(" ")
-        if run != one.run or not last.isdigit() or int(last) < one.number:
-            by = f"{one.run} {one.number}"
-            self._state.write(one.id, saved=one.value, saved_at=self._state.stamp(), saved_by=by)
+        if run == one.run and last.isdigit() and int(last) >= one.number:
+            return False
+        by = f"{one.run} {one.number}"
+        self._state.write(one.id, saved=one.value, saved_at=self._state.stamp(), saved_by=by)
+        return True
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         """Commit ends and events in order; an answer for each."""
@@ -239,7 +239,7 @@ class RunVerbs(Verbs):
         state.erase(change.id, "run", "control", "local")
         if trigger is Trigger.END:
             counts = COUNTS if "restarts" in state.fields(change.id) else ()
-            state.erase(change.id, "crashes", "crash_at", *counts)
+            state.erase(change.id, "crashes", "crash_at", "lost_at", *counts)
         if retried or released:
             self._wait_again(change, retried=retried)
         else:

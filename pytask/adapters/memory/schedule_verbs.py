@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pytask.adapters.memory.state import Fields, MemoryState, number, text
 from pytask.adapters.memory.verbs import Verbs
-from pytask.adapters.rules import FORGOTTEN, event
+from pytask.adapters.rules import FORGOTTEN, Retention, event
 from pytask.domain import lifecycle as life
 from pytask.domain.firing import (
     FAULT,
@@ -22,7 +23,7 @@ from pytask.domain.firing import (
 )
 from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import STARTED, Event
-from pytask.domain.occurrences import fired_line, scheduled_field, skipped_line
+from pytask.domain.occurrences import fired_line, outcomes, scheduled_field, skipped_line
 from pytask.domain.record import Verdict
 from pytask.domain.schedules import DEFINITION, KEPT, LONGEST_FIELD, NEVER, TIMES, Overlap, Reason
 
@@ -31,6 +32,10 @@ RUNS, WAITS, TAKEN = "runs", "waits", Reason.TAKEN
 
 class MemoryTimetable(Verbs):
     """Reads and fires schedules."""
+
+    def __init__(self, state: MemoryState, retention: Retention) -> None:
+        super().__init__(state, retention)
+        self.outcomes: Counter[str] = Counter()
 
     def due(self, limit: int, ended: Sequence[str] = ()) -> DueSchedules:
         """Schedules that are due, at most `limit`."""
@@ -56,6 +61,7 @@ class MemoryTimetable(Verbs):
 
     def fire(self, firings: Sequence[Firing]) -> list[Verdict]:
         """Fire schedules; a verdict for each, in order."""
+        self.outcomes = Counter()
         return [self._fire(one) for one in firings]
 
     def _fire(self, firing: Firing) -> Verdict:
@@ -74,6 +80,7 @@ class MemoryTimetable(Verbs):
         one.go()
         ring = state.occurrences.setdefault(firing.name, [])
         ring[:] = [*(line.encode() for line in reversed(one.lines)), *ring][: max(KEPT, len(one.lines))]
+        self.outcomes += outcomes(one.lines)
         self._settle(firing, one, fields)
         return Verdict.OK
 

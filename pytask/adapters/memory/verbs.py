@@ -83,6 +83,12 @@ class Verbs:
         more = start_fields(fields, max_saved, group, unfit)
         return Claim(ref.id, ref.run, verdict, function, found, epoch, crashes, size, more)
 
+    def _owned(self, task_id: str, run: str) -> Verdict:
+        """Whether a caller may act for this run; see `fence` in prelude.lua."""
+        if self._state.runs.get(task_id, run) != run:
+            return Verdict.FENCED
+        return Verdict.OK if text(self._state.fields(task_id), "run") == run else Verdict.GONE
+
     def _require(self, server: str) -> None:
         if server and server != self._state.server:
             raise FailoverSuspected(f"no longer the server that was known: it is {self._state.server}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import starmap
@@ -20,7 +21,7 @@ log = get_logger(__name__)
 
 CLAIM_WORDS = 6  # of a successful claim, see claim.lua
 FIELD_WORDS = 8  # more, of one with fields that say when, why and with what it starts
-DUE_WORDS = 4  # before the ids that are due, see due.lua
+DUE_WORDS = 5  # before the ids that are due, see due.lua
 STAR, PLUS = ord("*"), ord("+")  # more words follow, see claim.lua
 MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
 
@@ -99,9 +100,9 @@ def claims(  # noqa: C901 - one pass over the words: a call for each kind would 
                 end = start + int(words[at])
                 fields = StartFields(group=decoding.shown(content[start:end]))
                 at, start = at + 1, end
-            found.append(
-                Claim(ref.id, ref.run, word, function, data, int(epoch), int(crashes), int(size), fields)
-            )
+            count, silent = (0, None) if crashes == b"0" else _crashes(crashes)
+            one = Claim(ref.id, ref.run, word, function, data, int(epoch), count, int(size), fields)
+            found.append(one if silent is None else attrs.evolve(one, silent=silent))
         elif word is Verdict.UNKNOWN:
             end = start + int(words[at + 1])
             found.append(Claim(ref.id, ref.run, word, decoding.text(content[start:end])))
@@ -117,6 +118,12 @@ def claims(  # noqa: C901 - one pass over the words: a call for each kind would 
     if lost:
         return found + lost, None
     return found, list(_parts(content, start, words[at:]))
+
+
+def _crashes(word: bytes) -> tuple[int, float | None]:
+    """The crashes, and the seconds since the run that died was renewed, if this run follows it."""
+    count, _, silent = word.partition(b"/")
+    return int(count), int(silent) / 1000 if silent else None
 
 
 def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFields, int]:
@@ -140,8 +147,16 @@ def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFi
 
 def due(reply: Sequence[Any]) -> Due:
     """What due.lua moved, and when the next ones are due."""
-    moved, timer, schedule, lines = reply[:DUE_WORDS]
-    return Due(moved=moved, timer=_later(timer), schedule=_later(schedule), lines=lines == 1)
+    moved, timer, schedule, lines, late = reply[:DUE_WORDS]
+    return Due(
+        moved=moved, timer=_later(timer), schedule=_later(schedule), lines=lines == 1, late=late / 1000
+    )
+
+
+def outcomes(words: Sequence[bytes]) -> Counter[str]:
+    """The counts behind the verdict of fire.lua."""
+    pairs = (word.decode().split("=") for word in words)
+    return Counter({name: int(count) for name, count in pairs})
 
 
 def _later(ms: int) -> float | None:

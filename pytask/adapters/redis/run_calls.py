@@ -16,7 +16,7 @@ from pytask.adapters.redis.packing import Packed
 from pytask.adapters.redis.scope import UNKNOWN, Scope, run_event
 from pytask.adapters.redis.scripts import ChangeKind, SavedValue
 from pytask.adapters.rules import IN_PLACE, PRESTARTED, RESTORED, carried, event, refusal, reloaded_in_place
-from pytask.domain.leases import Chunk
+from pytask.domain.leases import Chunk, stamps
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Command, Event
 from pytask.domain.record import Adoption, Change, Claim, InForce, Notes, RunRef, Save, StartFields
@@ -51,6 +51,7 @@ def renewals(
             space=scope.space,
             session=one.session,
             rests=one.rests,
+            stamps=stamps(refs),
             saves=_saved(refs, number * RENEW_CALL, saves) if saves else (),
         )
         for number, one in enumerate(_renewed(scope, refs, packs=packs))

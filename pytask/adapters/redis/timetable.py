@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pytask.adapters import decoding
@@ -9,6 +10,7 @@ from pytask.adapters.redis import replies, schedule_calls
 from pytask.adapters.redis.connection import Connection
 from pytask.adapters.redis.scope import Scope
 from pytask.domain.firing import READ, DueSchedules, Firing, Stored
+from pytask.domain.occurrences import outcomes
 from pytask.domain.record import Verdict
 
 TOGETHER = 64  # schedules that are fired in one round trip
@@ -20,6 +22,7 @@ class Timetable:
     def __init__(self, redis: Connection, scope: Scope) -> None:
         self._redis = redis
         self._scope = scope
+        self.outcomes: Counter[str] = Counter()
 
     def due(self, limit: int, ended: Sequence[str] = ()) -> DueSchedules:
         """Those whose time has come, at most `limit`."""
@@ -35,10 +38,16 @@ class Timetable:
 
     def fire(self, firings: Sequence[Firing]) -> list[Verdict]:
         """A verdict for each, in order."""
+        self.outcomes = Counter()
         found: list[Verdict] = []
         for at in range(0, len(firings), TOGETHER):
-            calls = [schedule_calls.fire(self._scope, one) for one in firings[at : at + TOGETHER]]
-            found += replies.verdicts(self._redis.run_durably(calls))
+            part = firings[at : at + TOGETHER]
+            answers = self._redis.run_durably([schedule_calls.fire(self._scope, one) for one in part])
+            for one, reply in zip(part, answers, strict=True):
+                word, *counts = reply.split()
+                found.append(replies.verdict(word))
+                if found[-1] is Verdict.OK:
+                    self.outcomes += outcomes(one.skipped) + replies.outcomes(counts)
         return found
 
     def fault(self, name: str, score: float, text: str) -> Verdict:

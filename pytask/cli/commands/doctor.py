@@ -34,7 +34,7 @@ def command(remote: Remote, printer: Printer) -> None:
     if remote.explain:
         remote.explains(_commands(remote))
         return
-    found = _findings(remote)
+    found = findings_of(remote)
     rows = [{"code": one.code, "serious": one.serious, "what": one.what, "fix": one.fix} for one in found]
     if printer.form in ("table", "wide"):
         from pytask.cli.printer import printable
@@ -56,7 +56,8 @@ def command(remote: Remote, printer: Printer) -> None:
         raise Unhealthy(f"{counted(serious, 'problem')} found; `pytask explain CODE` describes each")
 
 
-def _findings(remote: Remote) -> list[Finding]:
+def findings_of(remote: Remote) -> list[Finding]:
+    """What is wrong, the machine first, then the server, its keys and the fleet."""
     from pytask.cli import checks, fleet_checks, schedule_checks
     from pytask.cli.fleet import read_fleet
 

@@ -77,7 +77,8 @@ def command(
 
 
 def _page(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int, cursor: str | None) -> None:
-    from pytask.cli.rows import TASKS, task_row
+    from pytask.cli.rows import TASKS
+    from pytask.shown.rows import task_row
 
     page = remote.tasks.list(**filters, limit=limit, cursor=cursor)
     printer.rows("tasks", map(task_row, page.tasks), TASKS, cursor=page.cursor)
@@ -89,7 +90,8 @@ def _page(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int,
 
 def _all(remote: Remote, printer: Printer, filters: dict[str, Any], limit: int | None) -> None:
     """Page after page; a table is also printed as it is read."""
-    from pytask.cli.rows import TASKS, task_row
+    from pytask.cli.rows import TASKS
+    from pytask.shown.rows import task_row
 
     def rows() -> Iterator[dict[str, Any]]:
         cursor, left = None, limit

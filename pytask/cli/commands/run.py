@@ -96,6 +96,12 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     metavar="N",
     help="Store the last N log lines of each task for `pytask logs`.  [default: 0, none]",
 )
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Serve /metrics for Prometheus; without HOST for this machine only. With --processes one page for"
+    " all.  [default: on the health socket only]",
+)
 @click.option("--config", metavar="FILE", help="Configuration file.  [default: pytask.toml, if present]")
 @click.option(
     "--run-dir",

@@ -47,11 +47,11 @@ def show(remote: Remote, printer: Printer, task: TaskInfo, *, reveal: bool = Fal
 def _masked(remote: Remote, task: TaskInfo) -> TaskInfo:
     import attrs
 
-    from pytask.cli.secrets import fields_of, masked_text
+    from pytask.shown.secrets import fields_of, masked_text
 
     if all(raw is None for raw in (task.raw_data, task.raw_output, task.raw_saved, task.raw_rejected)):
         return task
-    fields = fields_of(remote, task.function)
+    fields = fields_of(remote.tasks, task.function)
     return attrs.evolve(
         task,
         raw_data=masked_text(task.raw_data, fields),
@@ -76,7 +76,7 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
     """The fields of the JSON output."""
     import attrs
 
-    from pytask.cli.rows import task_row
+    from pytask.shown.rows import task_row
 
     row = {name: value for name, value in task_row(task).items() if name[0] != "_"}
     return row | {
@@ -101,8 +101,8 @@ def fields(task: TaskInfo, found: Account | None) -> dict[str, Any]:
 
 def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
     """The lines of the text output."""
-    from pytask.cli.rows import since
     from pytask.domain.wording import at
+    from pytask.shown.rows import since
 
     updated = f"{at(task.last_update)} ({since(task.last_update)} ago)" if task.last_update else None
     return [
@@ -138,7 +138,7 @@ def lines(task: TaskInfo, found: Account | None) -> list[tuple[str, Any]]:
 
 
 def _state(task: TaskInfo) -> str:
-    from pytask.cli.rows import state_of
+    from pytask.shown.rows import state_of
 
     asked = task.control and not task.pausing
     return state_of(task) + (f" (asked to {task.control})" if asked else "")
@@ -146,22 +146,22 @@ def _state(task: TaskInfo) -> str:
 
 def _due(task: TaskInfo) -> str | None:
     """When a waiting task starts at the earliest."""
-    from pytask.cli.rows import due_of
     from pytask.domain.wording import at
+    from pytask.shown.rows import due_of
 
     return at(due_of(task))
 
 
 def _paused(task: TaskInfo) -> str | None:
-    from pytask.cli.rows import since
     from pytask.domain.wording import at
+    from pytask.shown.rows import since
 
     return f"since {at(task.paused)} ({since(task.paused)})" if task.paused else None
 
 
 def _restarts(task: TaskInfo) -> str | None:
-    from pytask.cli.rows import since
     from pytask.domain.wording import at
+    from pytask.shown.rows import since
 
     policy = f"policy: {task.restart}" if task.restart else ""
     if not task.restarts:
@@ -185,8 +185,8 @@ def _story(task: TaskInfo, found: Account) -> str:
 
 def _more(name: str, value: str) -> str | None:
     """A field outside the protocol as it is; pytask's own timestamps formatted."""
-    from pytask.cli.rows import since
     from pytask.domain.wording import at
+    from pytask.shown.rows import since
 
     if name not in TIMES or not MOMENT.fullmatch(value):
         return value
@@ -196,14 +196,14 @@ def _more(name: str, value: str) -> str | None:
 
 def _saved(task: TaskInfo) -> str | None:
     """What its next run begins with, and for how long Redis has it."""
-    from pytask.cli.rows import since
+    from pytask.shown.rows import since
 
     age = f" (saved {since(task.saved_at)} ago)" if task.saved_at else ""
     return None if task.raw_saved is None else f"{_text(task.raw_saved)}{age}"
 
 
 def _progress(task: TaskInfo) -> str | None:
-    from pytask.cli.rows import since
+    from pytask.shown.rows import since
 
     found = task.progress
     return None if found is None else f"{found} ({since(found.at)} ago)"
@@ -211,7 +211,7 @@ def _progress(task: TaskInfo) -> str | None:
 
 def _reload(task: TaskInfo) -> list[str]:
     """What came of its last reload."""
-    from pytask.cli.rows import since
+    from pytask.shown.rows import since
 
     lines = []
     if task.refusal is not None:

@@ -12,8 +12,8 @@ from pytask.cli import options
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
     from pytask.cli.explain_script import Item
-    from pytask.cli.fleet import Fleet
     from pytask.cli.printer import Printer
+    from pytask.shown.fleet import Fleet
 
 
 @click.command()

@@ -11,8 +11,8 @@ from pytask.cli import options
 
 if TYPE_CHECKING:
     from pytask.cli.connection import Remote
-    from pytask.cli.fleet import Fleet
     from pytask.cli.printer import Printer
+    from pytask.shown.fleet import Fleet
 
 ROWS = 15
 
@@ -93,7 +93,7 @@ def _heads(found: Fleet, rates: dict[str, float] | None) -> list[str]:
 
 
 def _rows(found: Fleet) -> list[dict[str, Any]]:
-    from pytask.cli.rows import worker_row
+    from pytask.shown.rows import worker_row
 
     busiest = sorted(found.workers, key=lambda worker: (not worker.alive, -worker.running))
     return [worker_row(worker) for worker in busiest[:ROWS]]

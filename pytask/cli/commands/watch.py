@@ -40,7 +40,7 @@ def command(
     """
     import sys
 
-    from pytask.cli.secrets import all_fields
+    from pytask.shown.secrets import all_fields
 
     if remote.explain:
         remote.explains(_commands(remote, task_id, seconds))
@@ -48,7 +48,7 @@ def command(
     whole = None if task_id is None else _id_of(remote, task_id)
     left = count
     events = remote.tasks.watch(whole, seconds=seconds)
-    fields = () if reveal else all_fields(remote)
+    fields = () if reveal else all_fields(remote.tasks)
     for event in events:
         show(printer, without(event, fields))
         sys.stdout.flush()

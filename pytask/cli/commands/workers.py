@@ -30,6 +30,7 @@ def command(remote: Remote, printer: Printer) -> None:
         )
     ):
         return
-    from pytask.cli.rows import WORKERS, worker_row
+    from pytask.cli.rows import WORKERS
+    from pytask.shown.rows import worker_row
 
     printer.rows("workers", map(worker_row, remote.tasks.workers()), WORKERS, key="session")

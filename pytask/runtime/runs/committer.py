@@ -102,16 +102,28 @@ class Committer:
 
         While too many wait (Redis is slow or unreachable), wait or drop the oldest.
         """
-        while self._waiting.full and not self._ended:
-            if self._drops:
-                shed = self._waiting.shed()
-                self.dropped += shed
-                self._count(shed)
-                break
+        while self.full and not self._ended:
             self._room.clear()
             self._room.wait()
+        return self.add(change)
+
+    def add(self, change: Change) -> int:
+        """As `emit`, but never waits."""
+        if self._drops and self._waiting.full:
+            shed = self._waiting.shed()
+            self.dropped += shed
+            self._count(shed)
         self.put(change)
         return self._added
+
+    @property
+    def full(self) -> bool:
+        """Whether an emitter waits: so many events wait for Redis, and none may be dropped."""
+        return self._waiting.full and not self._drops
+
+    def crowded(self, times: int, coming: int) -> bool:
+        """Whether so many times as many wait, with those that are on their way.  In any thread."""
+        return not self._drops and self._waiting.has(times, coming)
 
     def has_sent(self, number: int, timeout: float) -> bool:
         """Wait until Redis has answered the change with this number, and all before it.

@@ -34,6 +34,10 @@ class Backlog:
         """Whether there is no room for another event."""
         return self._events >= self._max_events or self._bytes >= self._max_bytes
 
+    def has(self, times: int, coming: int) -> bool:
+        """Whether it has so many times what there is room for, with `coming` events that are on their way."""
+        return self._events + coming >= times * self._max_events or self._bytes >= times * self._max_bytes
+
     def append(self, change: Change) -> None:
         """Add a change, regardless of the limits."""
         self._changes.append(change)

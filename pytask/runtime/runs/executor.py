@@ -58,6 +58,8 @@ class Executor:
         rules = {name: limits_of(cls) for name, cls in ports.tasks.items()}
         self.rules = {name: rule for name, rule in rules.items() if rule != NO_RULE}
         self.native = ports.native
+        self.tally = ports.tally
+        self.asyncio = ports.asyncio
         self.living: dict[str, Run] = {}
         self.leaving = False
         self.lingering = Lingering(ports.lease.timing.grace / 2)
@@ -71,7 +73,7 @@ class Executor:
             slow_sweep=ports.settings.slow_sweep, here=set(),
         )  # fmt: skip
         self._outcomes = Outcomes(OutcomePorts(
-            settings=ports.settings, lease=ports.lease, committer=ports.committer,
+            settings=ports.settings, lease=ports.lease, committer=ports.committer, tally=ports.tally,
             store_proxy=ports.store_proxy, tasks=ports.tasks, clock=ports.clock, uniform=ports.uniform,
         ))  # fmt: skip
         self.reloads = Reloads(
@@ -89,7 +91,7 @@ class Executor:
             has_sent=ports.committer.has_sent,
         )  # fmt: skip
         self._lease = ports.lease
-        self._committer = ports.committer
+        self.committer = ports.committer
         self._store_proxy = ports.store_proxy
         self._kill_timer = ports.kill_timer
         self._backend = ports.backend
@@ -146,6 +148,7 @@ class Executor:
         if claim.crashes >= QUARANTINE_FROM:
             self._crashed_before.add(run)
         self.living[claim.id] = run
+        self.tally.launched(claim, reloads=reloads)
         self._lease.living.add(ref, sent_at)
         if not self._kill_timer.armed:
             self._kill_timer.arm(self._lease.kill_in(self._clock()))
@@ -154,7 +157,7 @@ class Executor:
 
     def give_back(self, ref: RunRef, *, local: bool = False) -> None:
         """Release a claim whose run never began."""
-        self._committer.put(never_began(ref, local=local))
+        self.committer.put(never_began(ref, local=local))
 
     # -- calls by runs ----------------------------------------------------------------------------
 
@@ -164,11 +167,16 @@ class Executor:
             run.began = self._clock()
         if self._timeouts.seconds:
             self._timeouts.begin(run)
+        self.tally.starts.add(self._clock() - run.started)
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""
         self.check_caller(run)
-        run.emitted = self._committer.emit(Change(run.ref.id, run.ref.run, event))
+        run.emitted = self.committer.emit(Change(run.ref.id, run.ref.run, event))
+
+    def emit_later(self, run: Run, event: bytes) -> None:
+        """As `emit`, without the wait: for a coroutine, which waits in its own thread."""
+        run.emitted = self.committer.add(Change(run.ref.id, run.ref.run, event))
 
     def flush(self, run: Run, needed: Callable[[], bool]) -> None:
         """Wait until Redis has the events of a run, while `needed()`.
@@ -176,7 +184,7 @@ class Executor:
         They go through the committer: without this, what is stored by another call might overtake them.
         Those of a run that has been replaced would be fenced, and lost.
         """
-        while needed() and not self._committer.has_sent(run.emitted, self._lease.timing.heartbeat):
+        while needed() and not self.committer.has_sent(run.emitted, self._lease.timing.heartbeat):
             pass
 
     def progress(self, run: Run, progress: dict[str, Any]) -> None:
@@ -297,8 +305,7 @@ class Executor:
             self.stop_reason(run, StopReason.MOVE)
         return [run.id for run in chosen]
 
-    # -- stopping and reloading one run
-    # -------------------------------------------------------------------------
+    # -- stopping and reloading one run ---------------------------------------------------------------
 
     def _stop_loop(self, run: Run) -> None:
         while not self.stopping.stop_and_kill(run):
@@ -320,18 +327,18 @@ class Executor:
             self._lease.settling.remove(old.ref.run)
         if claim is not None and not claim.won:
             if claim.verdict is Verdict.UNRECOGNIZED:  # a newer script may have claimed it
-                self._committer.unconfirmed([new], local=old.local)
+                self.committer.unconfirmed([new], local=old.local)
             old.stop_reason = UNRELOADED.get(claim.verdict, StopReason.FENCED)
             self._settle(old)
             return
         if claim is None:  # Redis was lost: either run may be the registered one
             self._settle(old)
             if old.stop_reason is StopReason.STOP:
-                self._committer.unconfirmed(
+                self.committer.unconfirmed(
                     [new], Trigger.STOP, keep=self.settings.keep_stopped, local=old.local
                 )
             else:
-                self._committer.unconfirmed([new], local=old.local)
+                self.committer.unconfirmed([new], local=old.local)
             return
         self._forget(old)
         if old.stop_reason is not StopReason.RELOAD:  # stopped or released meanwhile
@@ -376,6 +383,7 @@ class Executor:
             self.journal.finish(run)
         if self.living.get(run.id) is run:
             del self.living[run.id]
+            self.tally.over(run.claim)
             self._locals -= run.local
             self._on_place()
         self._lease.over(run.ref.run)

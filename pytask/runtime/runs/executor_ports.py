@@ -16,8 +16,10 @@ from pytask.domain.task import Task
 from pytask.runtime.process.host import exit_now
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.coroutine_ports import CoroutineHost
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.start_rate import Turns
+from pytask.runtime.runs.tally import Tally
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 
@@ -47,6 +49,7 @@ class ExecutorPorts:
     tasks: Mapping[str, type[Task]]
     turns: Turns
     native: NativePool
+    asyncio: CoroutineHost
     backend: Backend
     ids: Ids
     clock: Callable[[], float]
@@ -54,4 +57,5 @@ class ExecutorPorts:
     # A pre-started task ended: its id, the last stop reason, and the restart that follows.
     on_local_over: Callable[[str, StopReason | None, Retry | None], None]
     uniform: Callable[[float, float], float] = random.uniform
+    tally: Tally = attrs.Factory(Tally)
     exit_process: Callable[[int], None] = exit_now

@@ -11,14 +11,19 @@ from pytask.domain.secrets import hide
 ERROR_BYTES = 8192
 
 
-def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
-    """The `error` field: the text, then the traceback, at most 8 KiB, without `hidden` values."""
+def describe(error: BaseException, hidden: Sequence[str] = (), *, own: int = 1) -> str:
+    """The `error` field: the text, then the traceback, at most 8 KiB, without `hidden` values.
+
+    The first `own` frames of the traceback are those of pytask.
+    """
     if isinstance(error, TaskFailed):
         return _cut(hide(_text(error), hidden), ERROR_BYTES)
     # Check the class: SystemExit and many other exceptions also have a `code`.
     name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
     text = _cut(hide(name + _text(error), hidden), 2048)
-    frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    frames = error.__traceback__
+    for _ in range(own):
+        frames = None if frames is None else frames.tb_next
     if frames is None or not needs_traceback(error):
         return text
     trace = hide("".join(traceback.format_exception(type(error), error, frames)), hidden)

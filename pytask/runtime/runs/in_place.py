@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from gevent import GreenletExit
@@ -39,13 +39,13 @@ class ReloadGreenlet(RunGreenlet):
         self._task = run.task
 
     def _run(self) -> Fault | None:
-        run, task, data = self.pytask_run, self._task, self._data
+        run, task, data = cast("Run | None", self.pytask_run), self._task, self._data
         self._task = self._data = None
         if run is None or task is None:
             return None
         before = task.task_data
         try:
-            task.on_reload(data)
+            run.call(task.on_reload, data)
         except GreenletExit:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever the task raises, its run goes on

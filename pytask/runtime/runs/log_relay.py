@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import gevent
@@ -24,9 +24,8 @@ AT_ONCE = 50  # records, before other greenlets are scheduled
 get_ident = monkey.get_original("_thread", "get_ident")  # the patched function identifies greenlets instead
 sleep = monkey.get_original("time", "sleep")
 
-_runs: dict[
-    int, tuple[Any, Any]
-] = {}  # by native thread: the run whose function it executes, and the event loop
+# By native thread: what finds the run whose code it executes, and the event loop.
+_threads: dict[int, tuple[Callable[[], Any], Any]] = {}
 _lines: deque[tuple[logging.Logger, logging.LogRecord]] = deque()
 _delivering = False
 _handle = logging.Logger.callHandlers
@@ -44,24 +43,32 @@ def _native_lock() -> Any:
     return monkey.get_original("_thread", "RLock")()
 
 
+def within(run: Any, loop: Any) -> AbstractContextManager[None]:
+    """In such a thread: attribute records logged inside to this run; None: to no run."""
+    return relayed(lambda: run, loop)
+
+
 @contextmanager
-def within(run: Any, loop: Any) -> Iterator[None]:
-    """In such a thread: attribute records logged inside to this run."""
-    _runs[get_ident()] = run, loop
+def relayed(current: Callable[[], Any], loop: Any) -> Iterator[None]:
+    """In such a thread: attribute each record logged inside to the run that `current` returns, if any."""
+    _threads[get_ident()] = current, loop
     try:
         yield
     finally:
-        del _runs[get_ident()]
+        del _threads[get_ident()]
 
 
 def _call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
-    run, loop = _runs.get(get_ident(), (None, None))
-    if run is None:
+    known = _threads.get(get_ident())
+    if known is None:
         _handle(logger, record)
         return
+    current, loop = known
     record.msg, record.args = message_of(record), None  # its values may belong to this thread
-    record.__dict__.setdefault("task", run.id)
-    record.pytask_run = run
+    run = current()
+    if run is not None:
+        record.__dict__.setdefault("task", run.id)
+        record.pytask_run = run
     _lines.append((logger, record))
     loop.run_callback_threadsafe(_wake)
     while len(_lines) > MOST:

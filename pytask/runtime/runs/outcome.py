@@ -13,6 +13,7 @@ from pytask.domain.errors import StoreError, TaskFailed
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
+from pytask.domain.metrics import RestartReason
 from pytask.domain.record import NO_FIELDS, Change, Verdict
 from pytask.domain.restarts import GiveUp, Retry, decide, policy_of
 from pytask.domain.task import Task
@@ -27,6 +28,7 @@ from pytask.runtime.runs.refusals import Refusals
 from pytask.runtime.runs.reload_trial import after_trial, is_on_trial, rolled_back
 from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.saving import carrying
+from pytask.runtime.runs.tally import Tally
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
 from pytask.runtime.until_answered import until_answered
@@ -85,6 +87,7 @@ class OutcomePorts:
     tasks: Mapping[str, type[Task]]
     clock: Callable[[], float]
     uniform: Callable[[float, float], float]
+    tally: Tally
 
 
 class Outcomes:
@@ -97,6 +100,7 @@ class Outcomes:
         self._store_proxy = ports.store_proxy
         self._clock = ports.clock
         self._uniform = ports.uniform
+        self._tally = ports.tally
         policies = {cls: restart_policy(cls) for cls in ports.tasks.values()}
         self._policies = {cls: policy for cls, policy in policies.items() if policy is not None}
 
@@ -114,6 +118,9 @@ class Outcomes:
         trigger = closing(stop_reason, run.failure is not None)
         if trigger is None:
             return None
+        if trigger is Trigger.RELEASE and not run.local:
+            moved = run.stop_reason is StopReason.MOVE
+            self._tally.restarted(run.claim.function, RestartReason.MOVE if moved else RestartReason.RELEASE)
         if trigger is Trigger.FAIL and is_on_trial(run):
             self._roll_back(run, error)
             return None
@@ -144,10 +151,15 @@ class Outcomes:
     def _retry(self, run: Run, trigger: Trigger, retry: Retry) -> Retry:
         self._put(run, restarting.retrying(run, trigger, retry, self._clock()))
         restarting.log_retry(run, trigger, retry)
+        why = RestartReason.FAILURE if trigger is Trigger.FAIL else RestartReason.END
+        late = run.stop_reason is StopReason.TIMEOUT
+        self._tally.restarted(run.claim.function, RestartReason.TIMEOUT if late else why)
+        self._tally.put_off(retry.delay)
         return retry
 
     def _roll_back(self, run: Run, error: BaseException | None) -> None:
         self._committer.put(carrying(run, rolled_back(run, restarting.at(run, self._clock()))))
+        self._tally.restarted(run.claim.function, RestartReason.ROLLBACK)
         _log_failure(run, error)
         text = (run.failure or "").partition("\n")[0]
         log.warning("[PT164] task %s: its reload is rolled back, because its run failed: %s", run.id, text)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from pytask.runtime import coroutine_owner
 from pytask.runtime.runs.run import running
 from pytask.runtime.runs.task_log import OUTPUT
 
@@ -28,6 +29,11 @@ class Copied:
 
     def write(self, text: Any) -> Any:
         """As the stream's own, which may fail."""
+        owner = coroutine_owner.here()
+        if owner is not None and not _by_logging() and os.getpid() == _pid:
+            with suppress(Exception):
+                owner.output(self._name, text)
+            return self._stream.write(text)
         run = running()
         if run is not None and not _by_logging() and os.getpid() == _pid:
             with suppress(Exception):  # an argument of another type: the stream's own call raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from gevent import GreenletExit
 
@@ -40,12 +40,13 @@ class HookGreenlet(RunGreenlet):
         self._before, self._task, self._called = before, run.task, name
 
     def _run(self) -> None:
-        run, task, before = self.pytask_run, self._task, self._before
+        run, task, before = cast("Run | None", self.pytask_run), self._task, self._before
         self._task = self._before = None
         if before is not None:
             before.join()
         try:
-            getattr(task, self._called)()
+            if run is not None:
+                run.call(getattr(task, self._called))
         except GreenletExit:
             raise
         except BaseException:
@@ -146,7 +147,7 @@ class Pauses:
     @staticmethod
     def _call(run: Run, gate: Gate, name: str) -> None:
         task = run.task
-        ended = run.returned and not run.children
+        ended = run.returned and not run.busy
         if task is None or ended or getattr(type(task), name) is getattr(Task, name):
             return
         gate.hook = greenlet = HookGreenlet(run, name, gate.hook)
@@ -206,5 +207,7 @@ class Pauses:
 
 def _place(run: Run) -> str:
     hook = run.pause.hook if run.pause is not None else None
-    busy = [one for one in reversed(run.alive()) if one is not hook]
-    return "; ".join(map(threads.whereabouts, busy[:NAMED]))[:MOST_CHARACTERS]
+    busy = [threads.whereabouts(one) for one in reversed(run.alive()) if one is not hook]
+    if run.coroutines is not None:
+        busy += run.coroutines.whereabouts()
+    return "; ".join(busy[:NAMED])[:MOST_CHARACTERS]

@@ -4,98 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextvars import copy_context
 from functools import partial
-from typing import Any, Protocol, cast
+from inspect import iscoroutine
+from typing import Any, cast
 from weakref import ReferenceType
 
-from gevent import Greenlet, GreenletExit
+from gevent import GreenletExit
 from gevent.event import Event as Flag
 
-from pytask import codec
 from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData
 from pytask.domain.occurrences import Scheduled, read_scheduled
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Claim, InForce, RunRef
 from pytask.domain.task import Task
-from pytask.domain.task_class import takes_reason
-from pytask.domain.task_config import redis_wait
-from pytask.domain.task_log import with_short_note
+from pytask.domain.task_class import is_async, takes_reason
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import subprocesses, threads
+from pytask.runtime.runs.coroutine_ports import Coroutines
 from pytask.runtime.runs.failure import describe
 from pytask.runtime.runs.fitting import fitted, secrets_of
 from pytask.runtime.runs.gate import Gate
-from pytask.runtime.runs.native_threads import NativePool
-from pytask.runtime.runs.saving import Kept, Saving
-from pytask.runtime.runs.task_log import Journal
-from pytask.runtime.settings import Settings
-from pytask.runtime.tree import (
-    AnyGreenlet,
-    RunGreenlet,
-    Service,
-    StopGreenlet,
-    current_run,
-    is_expected,
-    take_in,
-)
+from pytask.runtime.runs.run_host import RunHost
+from pytask.runtime.runs.saving import Kept
+from pytask.runtime.runs.tally import Loop
+from pytask.runtime.runs.task_calls import TaskCalls
+from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, current_run, is_expected
 
 log = get_logger(__name__)
 
 
-class RunHost(Protocol):
-    """The part of the executor that runs use."""
-
-    settings: Settings
-    journal: Journal
-    saving: Saving
-    monitor_ports: MonitorPorts
-    native: NativePool
-
-    def check_caller(self, run: Run) -> None:
-        """Raise unless this is the process and the thread of the event loop."""
-
-    def emit(self, run: Run, event: bytes) -> None:
-        """An event of a run; blocks while too many are pending."""
-
-    def flush(self, run: Run, needed: Callable[[], bool]) -> None:
-        """Wait until Redis has the events of a run, while `needed()`."""
-
-    def progress(self, run: Run, progress: dict[str, Any]) -> None:
-        """The progress of a run; never blocks."""
-
-    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
-        """A Redis client for a run's own use."""
-
-    def wait_for_turn(self, run: Run) -> None:
-        """Wait until the run may start, then start the clock of its timeout."""
-
-    def took_data(self, run: Run) -> None:
-        """The data of a run was decoded; its bytes are needed only for a reload."""
-
-    def began(self, run: Run) -> None:
-        """`start()` of a reloaded run is about to be called."""
-
-    def fail(self, run: Run) -> None:
-        """A run failed, but greenlets of it are alive."""
-
-    def lingers(self, run: Run) -> None:
-        """`start()` has returned, and only threads of the run are alive."""
-
-    def ended(self, run: Run) -> None:
-        """A run is dead.  May be called from the hub: never blocks."""
-
-
-class Run:
+class Run(TaskCalls):
     """`start()`, the greenlets under it, and its outcome.  It has slots because there are thousands."""
 
     __slots__ = (
-        "actor", "answered", "began", "borrower", "children", "claim", "client_", "cls", "dead", "emitted",
-        "error", "failure", "fallback", "fits", "greenlet", "hidden", "host", "id", "kept", "lines", "local",
-        "output", "over", "packed", "pause", "ref", "reloads", "restore", "returned", "settling", "sockets",
-        "started", "stop_reason", "stopping", "task", "trial", "unfit",
+        "actor", "answered", "began", "claim", "dead", "emitted", "error", "failure", "fallback", "fits",
+        "greenlet", "lines", "local", "output", "over", "packed", "ref", "reloads", "restore", "returned",
+        "settling", "sockets", "started", "stop_reason", "stopping", "task", "trial", "unfit",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -111,6 +57,7 @@ class Run:
         self.task: Task | None = None
         self.greenlet: RunGreenlet | None = None
         self.children: set[AnyGreenlet] | None = None  # created with the first one
+        self.coroutines: Coroutines | None = None  # created with the first one
         self.returned = False  # start() has returned
         self.over = False  # start() and every greenlet under it have ended
         self.emitted = 0  # the number of its last event, see Committer.has_sent
@@ -174,6 +121,10 @@ class Run:
         """The ports for a monitor."""
         return self.host.monitor_ports
 
+    def loop(self) -> Loop:
+        """A `run_loop` of this run, which tells when its rounds begin and end."""
+        return Loop(self.host.tally, self.claim.function)
+
     # -- in the run's own greenlet --------------------------------------------------------------------
 
     def main(self) -> None:
@@ -184,26 +135,48 @@ class Run:
         try:
             self.host.wait_for_turn(self)
             self.gate()
-            self.task = self._build()
-            if self.settling:
-                self.host.began(self)
-            value = self.task.start()
+            task, data = self._prepared()
+            if is_async(self.cls):
+                if self.settling:
+                    self.host.began(self)
+                return self._hand_over(partial(self._start, task, data))
+            value = self._start(task, data)
+            if iscoroutine(value):  # of a `start()` that a decorator has wrapped
+                return self._hand_over(lambda: value)
             # A start() that joined its killed loop returns the GreenletExit.
-            if value is not None and not isinstance(value, GreenletExit):
-                self.output = self._fitting(codec.encode(value, "what start() returned"), "the output")
+            if not isinstance(value, GreenletExit):
+                self.output = self.encoded_output(value)
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
             self.unfit = self.task is None and isinstance(error, BadData)
             self._note(error)
+        return self._returned()
+
+    def _hand_over(self, make: Callable[[], Any]) -> None:
+        # This greenlet ends, since it would cost more than the coroutine: `start_over` continues here.
+        self.greenlet = None
+        self.of_coroutines().begin(make)
+
+    def start_over(self, output: bytes | None, error: BaseException | None, failure: str | None) -> None:
+        """The coroutine of `start()` has ended; its error was described where it was raised."""
+        self.output = output
+        if error is not None:
+            self.unfit = self.task is None and isinstance(error, BadData)
+            self._note(error)
+            if self.error is error:
+                self.failure = self.failure or failure
+        self._returned()
+
+    def _returned(self) -> None:
         self._describe()
         self.returned = True
-        if not self.children:
+        if not self.busy:
             self.finished()
         elif self.failure is not None:
             self.host.fail(self)
-        elif threads.only_threads(self.children):
+        elif self.children and threads.only_threads(self.children):
             self.host.lingers(self)
 
-    def _build(self) -> Task:
+    def _prepared(self) -> tuple[Task, Any]:
         self.hidden = secrets_of(self.claim, self.cls)
         data = fitted(self.claim, self.cls, self.host.settings.max_data)
         self.host.took_data(self)
@@ -211,14 +184,27 @@ class Run:
         # Before __init__, so that emit() and id work in it, even if it does not call Task.__init__.
         task._run = self  # noqa: SLF001
         task.task_data = data
+        return task, data
+
+    def _start(self, task: Task, data: Any) -> Any:
         task.__init__(data)  # type: ignore[misc]
-        return task
+        self.task = task
+        if self.settling and not is_async(self.cls):
+            self.host.began(self)
+        return task.start()
+
+    def call(self, method: Callable[..., Any], *args: Any) -> Any:
+        """Call a method of the task where its `start()` is, and wait for it if it is a coroutine."""
+        if is_async(self.cls):
+            return self.of_coroutines().call(partial(method, *args), copies=False)
+        value = method(*args)
+        return self.aio(value) if iscoroutine(value) else value
 
     def call_stop(self, reason: str) -> bool:
         """Run `Task.stop()` in its own greenlet, as it may hang or raise; returns whether it succeeded."""
         try:
             if self.task is not None:
-                self.task.stop(*([reason] if takes_reason(type(self.task)) else []))
+                self.call(self.task.stop, *([reason] if takes_reason(type(self.task)) else []))
         except GreenletExit:
             raise
         except BaseException:
@@ -258,7 +244,7 @@ class Run:
             error = None
         if error is not None:
             self._note(error)  # the first failure decides, as in a task group
-        if error is not None or (self.returned and not children):
+        if error is not None or (self.returned and not self.busy):
             # In the hub: must not block, not even in a log handler.
             Service.spawn(self._after_child, greenlet.name, error)
 
@@ -266,8 +252,25 @@ class Run:
         if error is not None:
             about = {"task": self.id, "pytask_run": self}
             log.warning("task %s: greenlet %s failed: %r", self.id, name, error, extra=about)
+        self._after_part()
+
+    def coroutine_failed(self, name: str, error: BaseException) -> None:
+        """A coroutine of this run failed, and nobody has looked at its exception."""
+        about = {"task": self.id, "pytask_run": self}
+        if self.stop_reason is None and not _is_exit(error) and not self.over:
+            self._note(error)
+        log.warning("task %s: the asyncio task %s failed: %r", self.id, name, error, extra=about)
+        if not self.over:
+            self._after_part()
+
+    def coroutines_over(self) -> None:
+        """No coroutine of this run is left."""
+        if not self.over:
+            self._after_part()
+
+    def _after_part(self) -> None:
         self._describe()
-        if self.returned and not self.children:
+        if self.returned and not self.busy:
             self.finished()
         elif self.failure is not None:
             self.host.fail(self)
@@ -279,6 +282,23 @@ class Run:
             # Break the reference cycle, so that the data does not wait for the garbage collector.
             self.task = None
             self.host.ended(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is left of it, beside the greenlet of `start()`."""
+        return bool(self.children) or (self.coroutines is not None and self.coroutines.alive)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing is left of it."""
+        return not self.alive() and not (self.coroutines is not None and self.coroutines.alive)
+
+    def whereabouts(self, most: int) -> str:
+        """Where its greenlets and coroutines are, for a message."""
+        found = [*map(threads.whereabouts, self.alive()[:most])]
+        if self.coroutines is not None and self.coroutines.alive:
+            found += self.coroutines.whereabouts()
+        return "; ".join(found[:most])
 
     def alive(self) -> list[AnyGreenlet]:
         """The living greenlets of this run."""
@@ -298,82 +318,10 @@ class Run:
         greenlet.start()
         return greenlet
 
-    # -- the interface of the task ---------------------------------------------------------------------------
-
-    def emit(self, event: str, data: Any) -> None:
-        """Publish an event of this run; blocks only while too many are pending."""
-        self.host.emit(self, self._fitting(codec.event(event, data), f"event {event!r}"))
-
-    def gate(self) -> None:
-        """Wait here while the run is paused."""
-        if self.pause is not None:
-            self.host.check_caller(self)
-            self.pause.pass_through()
-
-    def progress(self, progress: dict[str, Any]) -> None:
-        """Report the progress of this run; never blocks."""
-        self.host.progress(self, with_short_note(progress, self.hidden))
-
-    def save(self, value: Any, *, now: bool) -> bool:
-        """Keep a value for the next run of the task; with `now`, blocks until Redis has it."""
-        self.host.check_caller(self)
-        raw = codec.encode_saved(value)
-        if now:
-            return self.host.saving.store(self, raw)
-        self.host.saving.keep(self, raw)
-        return True
-
-    @property
-    def saved(self) -> Any:
-        """A copy of the last value that was saved."""
-        raw = None if self.kept is None else self.kept.raw
-        return None if raw is None else codec.decode_saved(raw)
-
-    def _fitting(self, text: bytes, what: str) -> bytes:
-        # A change that Redis always refuses would be retried and delay all others.
-        limit = self.host.settings.max_data
-        if len(text) > limit:
-            raise BadData(f"{what} has {len(text)} bytes, over the limit max_data={limit}")
-        return text
-
-    def spawn(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AnyGreenlet:
-        """A greenlet under this run, with the caller's contextvars."""
-        self.host.check_caller(self)
-        greenlet: AnyGreenlet = Greenlet(partial(copy_context().run, fn, *args, **kwargs))
-        greenlet.name = f"{getattr(fn, '__name__', 'greenlet')} of task {self.id}"
-        greenlet.start()
-        if self.children is None or greenlet not in self.children:
-            # Called from outside the run's greenlets, so the spawn callback could not assign it.
-            take_in(self, greenlet)
-        return greenlet
-
-    def blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """What `fn` returns or raises, in a native thread."""
-        return self.host.native.call(self, fn, args, kwargs)
-
-    def subprocess(self, args: Any, **options: Any) -> Any:
-        """A program that ends with this run."""
-        self.host.check_caller(self)
-        return subprocesses.start(self, args, options)
-
-    def client(self) -> Any:
-        """The run's own Redis client, made on first use."""
-        self.host.check_caller(self)
-        if self.client_ is None:
-            patience = redis_wait(self.cls) if self.cls is not None else 0.0
-            self.borrower = Borrower(self.id, patience, self.host.settings.timing.lease)
-            self.client_ = self.host.user_client(_current_borrower)
-        return self.client_
-
 
 def running() -> Run | None:
     """The run whose code is executing, or None; like `current_run`, with the full type."""
     return cast("Run | None", current_run())
-
-
-def _current_borrower() -> Borrower | None:
-    run = running()
-    return None if run is None else run.borrower
 
 
 def _is_exit(error: BaseException) -> bool:

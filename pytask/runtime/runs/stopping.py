@@ -23,6 +23,7 @@ from pytask.runtime.tree import StopGreenlet
 log = get_logger(__name__)
 
 KILLS = 64  # number of kills in the last third of the grace
+LAST = 10  # fraction of the grace: for a coroutine that was cancelled twice
 NAMED = 5  # greenlets of a run in a message
 STUCK_SHOWN = 10  # tasks
 MAY_STAY = (StopReason.MOVE, StopReason.RELOAD, StopReason.TIMEOUT, StopReason.STOP)
@@ -70,8 +71,8 @@ class Stopping:
     def outlived(self, run: Run, *, leaving: bool) -> None:
         """The run survived: wait before the next attempt, or end the process; never requeue the task."""
         self._unkilled.add(run)
-        names = "; ".join(map(threads.whereabouts, run.alive()[:NAMED]))
-        log.error("[PT042] task %s survives being killed (%s); its run stays registered", run.id, names)
+        where = run.whereabouts(NAMED)
+        log.error("[PT042] task %s survives being killed (%s); its run stays registered", run.id, where)
         if not leaving and self._must_not_go_on(run):
             log.critical("task %s cannot be stopped but must not continue: ending this process", run.id)
             self._exit(EXIT_STUCK)
@@ -101,19 +102,21 @@ class Stopping:
     def _hint(self, run: Run, seconds: float) -> None:
         """Say once per class that its stop() ends nothing: each stop and each deploy waits for it in vain."""
         alive = run.alive()
-        if run.cls is None or run.cls in self._hinted or threads.only_threads(alive):
+        if run.cls is None or run.cls in self._hinted or (alive and threads.only_threads(alive)):
             return
         self._hinted.add(run.cls)
         log.warning(
             "[PT179] task %s: stop() returned, and the task did not end within %.3g s, so it is killed now"
             " (%s). Each stop, reload and deploy of %s tasks waits this long: let stop() end start(), or do"
             " what it does in a `finally` of start() instead, without a stop()",
-            run.id, seconds, "; ".join(map(threads.whereabouts, alive[:NAMED])), run.cls.__name__,
+            run.id, seconds, run.whereabouts(NAMED), run.cls.__name__,
         )  # fmt: skip
 
     def _kill_tree(self, run: Run, until: float) -> bool:
         """Kill living greenlets repeatedly; returns whether all are dead."""
         subprocesses.end(run)  # signalled first, as a dying task may wait for one of them
+        if run.coroutines is not None:
+            run.coroutines.cancel()
         for share in (3, 2):
             self._kill(run, max(0.01, (until - self._clock()) / share))
         # A pool's greenlet treats a kill as the failure of one item and continues: kill it many times.
@@ -121,7 +124,17 @@ class Stopping:
             if not run.alive() or self._clock() >= until:
                 break
             self._kill(run, self._lease.timing.grace / 3 / KILLS)
-        return not run.alive()
+        return run.is_dead or self._end_coroutines(run, until)
+
+    def _end_coroutines(self, run: Run, until: float) -> bool:
+        """Wait for what was cancelled; cancel it again only at the end, since that cuts a `finally` off."""
+        if run.coroutines is None or run.dead is None or run.alive():
+            return False
+        run.dead.wait(timeout=max(0.0, until - self._clock()))
+        if not run.is_dead:
+            run.coroutines.cancel(again=True)
+            run.dead.wait(timeout=self._lease.timing.grace / LAST)
+        return run.is_dead
 
     def _kill(self, run: Run, timeout: float) -> None:
         tree = run.alive()

@@ -78,19 +78,26 @@ def whereabouts(greenlet: AnyGreenlet) -> str:
     thread = getattr(greenlet, "pytask_thread", None)
     what = f"thread {thread.name}" if thread is not None else f"greenlet {greenlet.name}"
     frame: FrameType | None = greenlet.gr_frame
-    return what if frame is None else f"{what} (in {_place(frame)})"
+    return what if frame is None else f"{what} (in {place(_of_user(frame))})"
 
 
-def _place(innermost: FrameType) -> str:
+def _of_user(innermost: FrameType) -> FrameType:
     # Skip waiting frames of the standard library, unless there are no others.
     frame: FrameType | None = innermost
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(OURS) and (not name.startswith(STANDARD) or "site-packages" in name):
-            break
+    while frame is not None and not is_of_user(frame):
         frame = frame.f_back
-    found = frame or innermost
-    return f"{found.f_code.co_name} at {found.f_code.co_filename}:{found.f_lineno}"
+    return frame or innermost
+
+
+def is_of_user(frame: FrameType) -> bool:
+    """Whether its code is of neither pytask nor gevent nor the standard library."""
+    name = frame.f_code.co_filename
+    return not name.startswith(OURS) and (not name.startswith(STANDARD) or "site-packages" in name)
+
+
+def place(frame: FrameType) -> str:
+    """The function, file and line, for a message."""
+    return f"{frame.f_code.co_name} at {frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def only_threads(greenlets: Collection[AnyGreenlet]) -> bool:

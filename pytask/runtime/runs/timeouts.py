@@ -77,6 +77,6 @@ class Timeouts:
             timer.stop()
 
     def _over(self, run: Run) -> None:
-        finished = run.over or (run.returned and not run.children)
+        finished = run.over or (run.returned and not run.busy)
         if not finished and run.failure is None:  # otherwise it ends by itself, and its own outcome counts
             self._stop(run, StopReason.TIMEOUT)

@@ -108,6 +108,7 @@ class Presence:
         """The current figures."""
         known = self._executor.tasks
         names = tuple(sorted(known))
+        tally, renewed = self._executor.tally, self._lease.living.oldest()
         return WorkerInfo(
             session=self._session(),
             name=self._executor.settings.name,
@@ -138,6 +139,16 @@ class Presence:
             files=files.limit(),
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
+            runs={name: count for name, count in tally.runs.items() if count},
+            lease_age=0.0 if renewed is None else round(max(0.0, self._clock() - renewed), 3),
+            takeovers=tally.takeovers.found,
+            restarted={name: dict(counts) for name, counts in tally.restarts.items()},
+            backing_off=tally.backing_off,
+            round_age=tally.round_age,
+            rounds=tally.rounds.found,
+            starts=tally.starts.found,
+            timers_late=tally.timers_late.found,
+            fires=dict(tally.fires),
             kept_by=dict(self._executor.lingering.kept_by),
             pausing=self._executor.pauses.whereabouts,
             stuck=self._executor.stopping.stuck,

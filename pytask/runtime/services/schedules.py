@@ -39,8 +39,14 @@ class Defined:
 class Schedules:
     """The schedules of one partition."""
 
-    def __init__(self, defined: Sequence[Defined] = (), place: Place = (0, 1)) -> None:
+    def __init__(
+        self,
+        defined: Sequence[Defined] = (),
+        place: Place = (0, 1),
+        on_fired: Callable[[Mapping[str, int]], None] = lambda _: None,
+    ) -> None:
         self._place = place
+        self._on_fired = on_fired  # called with what became of occurrences
         self._digests = {one.schedule.name: one.schedule.digest(one.data) for one in defined}
         self._defined = [one for one in defined if self._is_here(one.schedule.name)]
         self._ended: set[str] = set()
@@ -101,6 +107,8 @@ class Schedules:
         for verdict, firing in zip(store.schedules.fire(firings), firings, strict=True):
             if verdict is not Verdict.OK:
                 log.debug("schedule %s: %s, nothing was started", firing.name, verdict)
+        if firings:
+            self._on_fired(store.schedules.outcomes)
         if firings and len(found.due) < DUE_MOST:
             # The next times of those that were fired are known only now.
             soonest = max(0.0, (min(map(_next_look, firings)) - found.now) / 1000)

@@ -67,6 +67,8 @@ class TimersPorts:
     rules: Callable[[], Rules] = dict
     """The limits of the functions of this worker."""
     uniform: Callable[[float, float], float] = random.uniform
+    on_late: Callable[[float], None] = lambda _: None
+    """How many seconds late the latest of some tasks was that were queued."""
 
 
 class Timers:
@@ -85,6 +87,7 @@ class Timers:
         self._schedules = ports.schedules
         self._rules = ports.rules
         self._uniform = ports.uniform
+        self._on_late = ports.on_late
         self._own: list[float] = []  # a heap of times, by the own clock
         self._expected = False  # whether the next look is for a timer that an earlier one has seen
         self._lag = 0.0
@@ -132,10 +135,10 @@ class Timers:
         now = self._clock()
         while self._own and self._own[0] <= now:
             heapq.heappop(self._own)
-        due = self._store.due()
+        due = self._due()
         moved = due.moved
         while due.timer == 0 and not self._ended:
-            due = self._store.due()
+            due = self._due()
             moved += due.moved
         if due.lines:
             while self._store.serve(self._rules()) and not self._ended:
@@ -145,6 +148,12 @@ class Timers:
         elif self._expected:
             self._lag = min(max(2 * self._lag, LAG_FIRST), LAG_LAST)
         return max(GAP, min(self._next_timer(due), self._next_schedule(due)))
+
+    def _due(self) -> Due:
+        due = self._store.due()
+        if due.moved:
+            self._on_late(due.late)
+        return due
 
     def _next_timer(self, due: Due) -> float:
         wait = self._timing.sweep

@@ -4,11 +4,13 @@ import attrs
 import pytest
 
 from pytask.adapters.redis.replies import read_info
-from pytask.cli.rows import WORKERS, worker_row
+from pytask.cli.rows import WORKERS
 from pytask.client.records import Worker
 from pytask.domain import figures
 from pytask.domain.figures import FIGURES, Busy, WorkerInfo
 from pytask.domain.limits import Rule
+from pytask.domain.metrics import Histogram
+from pytask.shown.rows import worker_row
 
 FULL = WorkerInfo(
     session="s1", name="n", host="h", pid=7, version="0.1.0", functions=("a", "b"), running=3, tasks=2,
@@ -19,6 +21,9 @@ FULL = WorkerInfo(
     pausing={"id": "greenlet"},
     busiest=(Busy("i", "f", 0.9, 3),), lock="boot 1 2 token", unlocked="no space left",
     limits={"a": Rule(limit=3, group_limit=1, rate=(5, 60.0), path=("api", "tenant"))},
+    runs={"a": 3}, lease_age=1.5, takeovers=Histogram((0, 2, 1), 95.0), restarted={"a": {"failure": 2}},
+    backing_off=1, round_age={"a": 0.5}, rounds=Histogram((4,), 0.1), starts=Histogram((3, 0), 0.2),
+    timers_late=Histogram((1, 1), 0.3), fires={"started": 2},
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Runs that were renewed together stay together."""
 
-from pytask.domain.leases import RENEW_CHUNK, Chunk, LeaseBook
+from pytask.domain.leases import RENEW_CHUNK, Chunk, LeaseBook, stamps
 from pytask.domain.record import RunRef
 
 
@@ -87,3 +87,42 @@ def test_an_answer_that_came_late_sets_no_chunk_back():
     book.add(RunRef("late", "s:late"), 4)
     assert book.oldest() == 4
     assert book.due(5) == [RunRef("late", "s:late")]
+
+
+def stamped(book, now):
+    """Renew everything once: for each run, whether its `last_update` was written."""
+    found = {}
+    while chunk := book.due(now - 1):
+        found |= {ref.run: stamps(chunk) for ref in chunk}
+        book.renewed(chunk, now)
+    return found
+
+
+def test_each_third_renewal_writes_last_update():
+    book = filled(2000, batch=1000)
+    written = [set(stamped(book, now).values()) for now in range(10, 17)]
+    assert written == [{False}, {False}, {True}, {False}, {False}, {True}, {False}]
+
+
+def test_no_run_is_left_without_for_longer_whatever_joins_and_leaves():
+    """A claim writes it, too: of three renewals in a row one does."""
+    book = filled(300, batch=100)
+    since = dict.fromkeys((ref.run for ref in refs(300)), 0)
+    for now in range(10, 60):
+        for run, written in stamped(book, now).items():
+            since[run] = 0 if written else since[run] + 1
+        assert max(since.values()) < 3
+        ended, joined = next(iter(since)), RunRef(f"n{now}", f"n:{now}")
+        book.remove(ended)
+        del since[ended]
+        book.add(joined, now + 0.5)
+        since[joined.run] = 0
+
+
+def test_a_run_that_ends_during_a_renewal_leaves_none_without():
+    book = filled(10, batch=10)
+    chunk = book.due(5)
+    assert not stamps(chunk)
+    book.remove("s:3")
+    book.renewed(chunk, 10)
+    assert set(stamped(book, 15).values()) == {True}

@@ -31,7 +31,6 @@ def yields(_data):
         ({"check": staticmethod(waits)}, r"Demo\.check\(\) is `async def`"),
         ({"check": staticmethod(yields)}, r"Demo\.check\(\) has a `yield`"),
         ({"on_reload": lambda _self: None}, r"cannot be called .*`def on_reload\(self, data\)"),
-        ({"on_reload": waits}, r"Demo\.on_reload\(\) is `async def`"),
     ],
 )  # fmt: skip
 def test_methods_that_a_worker_cannot_call_are_refused_with_the_fix(methods, says):

@@ -8,6 +8,7 @@ from pytask.domain.leases import Lease
 from pytask.domain.record import Claim, Due, Verdict
 from pytask.domain.task_class import register
 from pytask.domain.timing import Timing
+from pytask.runtime.aio.service import AsyncioLoop
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs.capacity import Capacity
@@ -194,6 +195,16 @@ class DirectCourier:
         return fn(self.store)
 
 
+def asyncio_loop():
+    """One for all tests of the process: nothing starts before the first coroutine."""
+    if not _loops:
+        _loops.append(AsyncioLoop(4))
+    return _loops[0]
+
+
+_loops = []
+
+
 class World:
     """An executor and its neighbours on one fake store; Redis has just answered."""
 
@@ -225,7 +236,8 @@ class World:
         self.executor = Executor(ExecutorPorts(
             settings=self.settings, lease=self.lease, committer=self.committer, store_proxy=self.store_proxy,
             kill_timer=self.kill_timer, tasks=tasks, turns=Turns(tasks, self.clock), backend=self.backend,
-            native=NativePool(self.settings.blocking_threads), ids=self.ids, clock=self.clock,
+            native=NativePool(self.settings.blocking_threads), asyncio=asyncio_loop(), ids=self.ids,
+            clock=self.clock,
             on_place=self._later("on_place"),
             on_local_over=self._later("on_local_over"), uniform=lambda low, high: low + (high - low) / 2,
         ))  # fmt: skip

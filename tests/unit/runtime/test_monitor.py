@@ -22,7 +22,10 @@ def world():
 
 def monitor_of(world, data=b"{}"):
     claim = Claim("m", "s:m", Verdict.OK, "pytask/monitor", data)
-    return Run(world.executor, claim, RunRef(claim.id, claim.run), Monitor, world.clock())._build()
+    run = Run(world.executor, claim, RunRef(claim.id, claim.run), Monitor, world.clock())
+    task, read = run._prepared()
+    task.__init__(read)
+    return task
 
 
 def suspect(lease=1_000_000, run="dead:1", task_id="a", **more):

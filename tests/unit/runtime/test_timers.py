@@ -201,7 +201,9 @@ def test_the_committer_tells_of_a_task_that_is_tried_again(verdict):
 
 def test_a_monitor_looks_at_the_timers(world):
     claim = Claim("m", "s:m", Verdict.OK, "pytask/monitor", b"{}")
-    monitor = Run(world.executor, claim, RunRef(claim.id, claim.run), Monitor, world.clock())._build()
+    run = Run(world.executor, claim, RunRef(claim.id, claim.run), Monitor, world.clock())
+    monitor, data = run._prepared()
+    monitor.__init__(data)
     world.store.say("due", due(256, timer=0.0), due(3, timer=8.0))
     monitor.check_tasks()
     assert len(world.store.asked("due")) == 2

@@ -222,6 +222,7 @@ def renew(
     # `rests`, which have blanks between; "=" is in front of a whole run.
     session: Text,
     rests: Text,
+    stamps: Flag,  # `last_update` is written
     saves: Annotated[Sequence[SavedValue], records(SavedValue)],
 ) -> list[Any]: ...
 

@@ -4,11 +4,12 @@
 --       on trial (see reload.lua).
 --
 -- Begins with a write that needs no memory (see renew.lua).
---- include: names, time, whole, number, trial, answer, history
+--- include: names, time, whole, number, fence, trial, answer, history
 call('HDEL', runs, '')
-if call('HGET', runs, id) ~= run then return {'FENCED'} end
+local held = call('HGET', runs, id)
 local h = pcall('HMGET', hash, 'run', 'function', 'control', 'history', 'epoch', 'data', 'trial', known and '' or 'data_ok', 'reloaded')
-if h.err or h[1] ~= run then return {'GONE'} end
+local stranger = fence(run, held, h[1])
+if stranger then return {stranger} end
 if h[9] and h[9]:find('"' .. mark .. '"', 1, true) then return {'ALREADY', h[7] == mark and 1 or 0} end
 if (h[2] or '') ~= func or (h[6] or '') ~= data then return {'MOVED'} end
 local told = answer(whole(number(h[5])), data) .. '"mark":"' .. mark .. '"}'

@@ -25,12 +25,11 @@ local function keep_pause(i, id, hash, same, since, control)
     call('SREM', paused, id)
   end
 end
-local reply, now_s = {}, tonumber(now)
+local reply = {}
 for i, hash in ipairs(hashes) do
   local id, run, epoch = ids[i], new_runs[i], epochs[i]
   local held = call('HGET', runs, id)
-  local h = pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history', 'control', 'group', 'function', 'paused',
-    'not_before')
+  local h = pcall('HMGET', hash, 'run', 'epoch', 'state', 'attempts', 'history', 'control', 'group', 'function', 'paused')
   if h.err or call('EXISTS', hash) == 0 then
     reply[i] = 'GONE'
   else
@@ -44,9 +43,9 @@ for i, hash in ipairs(hashes) do
         call('HSET', hash, 'state', running, 'run', run, 'worker', worker, 'epoch', whole(epoch),
           'last_update', now, 'attempts', whole(number(h[4]) + 1), noted(h[5], line))
         call('HDEL', hash, 'output', 'error')
-        -- As the claim did that Redis has lost.
-        local due = (h[10] or ''):find('^%d+%.?%d*$') and tonumber(h[10])
-        if due and due <= now_s then call('HDEL', hash, 'not_before') end
+        -- The claim that Redis has lost was the start of this time: whatever else was lost (an early start, a step of the
+        -- clock), no other run waits for it.
+        call('HDEL', hash, 'not_before')
         if h[6] ~= stop then call('HDEL', hash, 'control') end
       else
         call('HSET', hash, 'state', running, 'last_update', now, noted(h[5], line))

@@ -14,7 +14,8 @@
 -- Returns two strings: words, and bytes whose lengths are among the words, in order.  The words, for each
 --       id: verdict; after UNKNOWN the length of the function; after OK and ALREADY: epoch, crashes, size of
 --       data if it is over the limit (else 0), the function (its place in `functions` from 1; 0 none; a
---       name that is not there by its length, negative), length of data (-1 none, or over the limit); after
+--       name that is not there by its length, negative), length of data (-1 none, or over the limit).  Where the
+--       run follows one whose worker died, the crashes have a / and the milliseconds since its last renewal.  After
 --       DELAYED the milliseconds until its time, after WAITING the milliseconds until somebody should look at the
 --       waiting lists (negative: whoever gives a slot back does).
 --       One with a group and no more of these fields has a + behind OK or ALREADY, and the length of the group.
@@ -126,7 +127,7 @@ if fresh then call('SET', record, whole(base) .. '\n' .. named, 'EX', record_kep
 local known, words, bytes = {}, {}, {}
 for i = 1, #functions do known[functions[i]] = i end
 -- The words for a run of the caller.
-local function won(verdict, epoch, crashes, size, over, func, data, extra, group)
+local function won(verdict, epoch, crashes, size, over, func, data, extra, group, silent)
   local name = not func and 0 or known[func]
   if not name then
     name = -#func
@@ -137,7 +138,7 @@ local function won(verdict, epoch, crashes, size, over, func, data, extra, group
     length = #data
     bytes[#bytes + 1] = data
   end
-  local said = (crashes == 0 and ' 0 ' or ' ' .. whole(crashes) .. ' ')
+  local said = (crashes == 0 and not silent and ' 0 ' or ' ' .. whole(crashes) .. (silent or '') .. ' ')
     .. (over and size or 0) .. ' ' .. name .. ' ' .. length
   if not extra and group ~= '' then
     bytes[#bytes + 1] = group
@@ -215,6 +216,13 @@ local function leave(id, state)
     unindexed[left] = gone
   end
   gone[#gone + 1] = id
+end
+-- How long ago the run before was renewed, if its worker died and nothing was done with the task since.
+local function silence(hash)
+  local h = call('HMGET', hash, 'last_update', 'crash_at', 'lost_at')
+  local lost_at = number(h[3])
+  if not h[2] or h[1] ~= h[2] or lost_at == 0 then return end
+  return '/' .. whole(math.max(0, math.floor((tonumber(now_us) - lost_at) / 1000)))
 end
 -- The hash of a run that begins; its epoch.
 local function begin(id, run, hash, h, extra)
@@ -364,10 +372,11 @@ for i = 1, n do
           words[i] = delay(id, hash, state, due, 'limit%20of%20starts', h[9])
         else
           if crashes >= crashes_from then places = places - 1 end
+          local silent = h[7] and silence(hash) or nil
           local es = begin(id, run, hash, h, extra)
           if limits then limits.settle_in(id, group, func) end
           read = read + part
-          words[i] = won('OK', es, crashes, size, over, func, data, extra, group)
+          words[i] = won('OK', es, crashes, size, over, func, data, extra, group, silent)
         end
       end
     end

@@ -83,7 +83,7 @@ for i = 1, n do
       -- Who waits for a reload with the newer data must not take this for its answer.
       if superseded then call('HDEL', hash, 'rolled_back') end
       if plain then
-        call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at')
+        call('HDEL', hash, 'run', 'control', 'local', 'crashes', 'crash_at', 'lost_at')
         if h[3] then call('HDEL', hash, 'restarts', 'failed_at', 'restart_times') end
       else
         call('HDEL', hash, 'run', 'control', 'local')

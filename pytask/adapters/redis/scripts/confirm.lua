@@ -5,17 +5,16 @@
 -- Where that is another word than the owner's, it was resumed or paused again meanwhile, and nothing is done here.  Else
 -- the request is removed if it is still that word; the first call that finds it so publishes the event.
 -- Begins with a write that needs no memory (see renew.lua).
---- include: names, time, ids, history
+--- include: names, time, ids, fence, history
 call('HDEL', runs, '')
 local reply = {}
 for i, hash in ipairs(hashes) do
   local id, run, word = ids[i], live_runs[i], told[i]
   local held = call('HGET', runs, id)
   local h = pcall('HMGET', hash, 'run', 'control', 'paused', 'history')
-  if held ~= run then
-    reply[i] = 'FENCED'
-  elseif h.err or h[1] ~= run then
-    reply[i] = 'GONE'
+  local stranger = fence(run, held, h[1])
+  if stranger then
+    reply[i] = stranger
   else
     local wanted = h[3] and pause_word or start_word
     if wanted == word and h[2] == word then

@@ -1,8 +1,8 @@
 -- Move ids whose time has come from the timers to the queue.
 --
 -- Returns how many of the ids were moved, milliseconds until the next timer (-1 none, 0 due) and until the next
---       schedule (-1 none, 0 due); whether to look at the waiting lists (see serve.lua); then up to `most` ids that
---       are due.
+--       schedule (-1 none, 0 due); whether to look at the waiting lists (see serve.lua); by how many milliseconds
+--       the first of those that were moved was late; then up to `most` ids that are due.
 --
 -- A call without ids only looks.  The ids of its answer are those of the next call, which looks again.
 --
@@ -17,7 +17,7 @@ local live = n > 0 and call('HMGET', runs, unpack(ids)) or {}
 -- Those that are due, the first one first: moved now if the caller has named them, else returned.
 local due = call('ZRANGEBYSCORE', timers, '-inf', now_ms, 'LIMIT', 0, n + most)
 local place = places_in(ids)
-local moved, over, found = {}, {}, {0, -1, -1, 0}
+local moved, over, found = {}, {}, {0, -1, -1, 0, 0}
 for _, id in ipairs(due) do
   local i = place[id]
   if i then
@@ -26,11 +26,14 @@ for _, id in ipairs(due) do
     local waits = type(state) ~= 'table' and state ~= running and (state == delayed or not rests[state])
     if there and waits and not live[i] then moved[#moved + 1] = id end
     over[#over + 1] = id
-  elseif #found < 4 + most then
+  elseif #found < 5 + most then
     found[#found + 1] = id
   end
 end
-if #moved > 0 then call('LPUSH', queue, unpack(moved)) end
+if #moved > 0 then
+  found[5] = math.max(0, math.floor(now_ms - tonumber(call('ZSCORE', timers, moved[1]))))
+  call('LPUSH', queue, unpack(moved))
+end
 if #over > 0 then call('ZREM', timers, unpack(over)) end
 -- Milliseconds until the first of a sorted set.
 local function until_first(key)

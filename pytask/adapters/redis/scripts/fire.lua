@@ -1,6 +1,7 @@
 -- Start the due occurrences of a schedule, and store when it is due next.
 --
--- Returns OK; MOVED (its time is another one by now: some worker was quicker, or it was changed); STATE (it was
+-- Returns OK, and behind it how many occurrences it has started (started=1) and skipped (overlap=2) without those that
+--       the caller skipped; MOVED (its time is another one by now: some worker was quicker, or it was changed); STATE (it was
 --       paused, resumed or emptied since it was read); NOHASH (it was deleted: so is its time) or BADTYPE.
 --
 -- The comparison with `score` is all that keeps two workers from firing twice; a repeated call is MOVED.
@@ -28,8 +29,11 @@ if not func or func == '' or (pausing and true or false) ~= paused then return '
 call('LLEN', queue)
 call('ZCARD', timers)
 
-local lines, last_at, last_id = {}, nil, nil
-local function skipped(at, reason) lines[#lines + 1] = '{"at":' .. whole(at) .. ',"reason":"' .. reason .. '"}' end
+local lines, last_at, last_id, outcomes = {}, nil, nil, {started = 0}
+local function skipped(at, reason)
+  lines[#lines + 1] = '{"at":' .. whole(at) .. ',"reason":"' .. reason .. '"}'
+  outcomes[reason] = (outcomes[reason] or 0) + 1
+end
 
 -- Whether an earlier run has not ended: 'runs', 'waits', or nil; 'taken' where the key is not ours.
 local function occupied(id, hash)
@@ -62,6 +66,7 @@ end
 local function started(id, at, id_text)
   lines[#lines + 1] = '{"at":' .. whole(at) .. ',"id":' .. id_text .. '}'
   fires, last_at, last_id = fires + 1, at, id
+  outcomes.started = outcomes.started + 1
 end
 
 local function start(id, hash, h, at, missed, not_before, id_text)
@@ -153,4 +158,6 @@ elseif s[4] then
   call('HDEL', schedule, 'behind', 'next_ms')
 end
 call('ZADD', schedules, whole(next), name)
-return 'OK'
+local answer = 'OK'
+for outcome, count in pairs(outcomes) do answer = answer .. ' ' .. outcome .. '=' .. whole(count) end
+return answer

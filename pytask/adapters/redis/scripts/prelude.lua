@@ -28,6 +28,14 @@ end
 -- A registry entry is read by monitors: what a client wrote as `run` gets there only if it looks like one.
 local function plausible(run) return run and #run > 0 and #run <= 128 and not run:find('[^!-~]') end
 
+--- fence
+-- Why a caller may not act for a run; nil if it may.  `held` is the entry of the registry, `named` the run in the hash.
+-- Where the registry has lost its entry the hash decides: nobody has claimed the id since.
+local function fence(run, held, named)
+  if held and held ~= run then return 'FENCED' end
+  if named ~= run then return 'GONE' end
+end
+
 --- saved_number
 -- The number of the last save of this run that is in the hash, -1 for none.
 local function saved_number(by, run)
@@ -37,8 +45,11 @@ end
 
 --- ids
 -- The id of each hash.
-local ids = {}
-for i = 1, #hashes do ids[i] = hashes[i]:sub(space + 1) end
+local ids = hashes
+if space > 0 then
+  ids = {}
+  for i = 1, #hashes do ids[i] = hashes[i]:sub(space + 1) end
+end
 
 --- index
 -- The index of each resting state.

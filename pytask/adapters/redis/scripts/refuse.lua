@@ -6,13 +6,14 @@
 -- The request is removed as well, so a client that wrote better data meanwhile must not lose its own: the data
 -- must be what was judged.  A request to stop is kept.
 -- Begins with a write that needs no memory (see renew.lua).
---- include: names, time, whole, number, answer, history
+--- include: names, time, whole, number, fence, answer, history
 call('HDEL', runs, '')
-if call('HGET', runs, id) ~= run then return 'FENCED' end
+local held = call('HGET', runs, id)
 local size = pcall('HSTRLEN', hash, 'data')
-if type(size) == 'table' then return 'GONE' end
+if type(size) == 'table' then return fence(run, held) end
 local h = call('HMGET', hash, 'run', 'function', 'control', 'history', 'epoch', unread > 0 and '' or 'data')
-if h[1] ~= run then return 'GONE' end
+local stranger = fence(run, held, h[1])
+if stranger then return stranger end
 local there = h[2] and #h[2] <= 512 and h[2] or ''
 if there ~= func or (h[6] or '') ~= data or (unread > 0 and size ~= unread) then
   -- A repeated call finds what the first one has put back.

@@ -14,17 +14,19 @@
 --       1 if the data is on trial.
 --- include: names, time, now_us, now_ms, whole, number, trial, history
 local held = call('HGET', runs, id)
-if held ~= old_run and held ~= new_run then return {'FENCED'} end
+if held and held ~= old_run and held ~= new_run then return {'FENCED'} end
 call('ZCARD', leases)
 local size = pcall('HSTRLEN', hash, 'data')
 if type(size) == 'table' then return {'GONE'} end
 local over = size > max_data
 local h = call('HMGET', hash, 'run', 'function', 'epoch', 'crashes', over and '' or 'data', 'history', 'control', 'trial',
   known and '' or 'data_ok', 'paused', 'local')
-if h[1] ~= held then return {'GONE'} end
+-- (Without an entry in the registry the hash decides, see `fence` in prelude.lua.)
+local named = h[1]
+if held and named ~= held or named ~= old_run and named ~= new_run then return {'GONE'} end
 local crashes = number(h[4])
 local func = h[2] and #h[2] <= 512 and h[2] or ''
-if held == new_run then
+if named == new_run then
   return {'ALREADY', whole(number(h[3])), crashes, over and size or 0, func, h[5], h[8] == new_run and 1 or 0}
 end
 if h[7] == stop then return {stop} end

@@ -6,10 +6,11 @@
 -- Returns OK, FENCED or GONE.
 --
 -- Its only writes need no memory.
---- include: names
-if call('HGET', runs, id) ~= run then return 'FENCED' end
+--- include: names, fence
+local held = call('HGET', runs, id)
 local h = pcall('HMGET', hash, 'run', 'trial', 'control', 'reload_refused', 'reloaded')
-if h.err or h[1] ~= run then return 'GONE' end
+local stranger = fence(run, held, h[1])
+if stranger then return stranger end
 if request ~= '' then
   if h[3] == request and (h[4] or h[5]) then call('HDEL', hash, 'control') end
 else

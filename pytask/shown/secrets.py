@@ -6,28 +6,28 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytask.cli.connection import Remote
+    from pytask.client.reader import Reader
 
 UNREADABLE = "(not shown: it is not JSON, and its function has secret fields)"
 
 
-def fields_of(remote: Remote, function: str) -> tuple[str, ...]:
+def fields_of(client: Reader, function: str) -> tuple[str, ...]:
     """The secret fields of a function, as reported by the workers."""
     from pytask.domain.errors import Denied
 
     try:
-        workers = remote.tasks.workers()
+        workers = client.workers()
     except Denied:  # without the right to read the workers, they are unknown
         return ()
     return tuple(sorted({field for worker in workers for field in worker.secret.get(function, ())}))
 
 
-def all_fields(remote: Remote) -> tuple[str, ...]:
+def all_fields(client: Reader) -> tuple[str, ...]:
     """The secret fields of all functions: an event does not name its function."""
     from pytask.domain.errors import Denied
 
     try:
-        workers = remote.tasks.workers()
+        workers = client.workers()
     except Denied:
         return ()
     return tuple(sorted({field for one in workers for fields in one.secret.values() for field in fields}))

@@ -1,0 +1,375 @@
+"""The coroutines of one run, as its two sides see them: the greenlets of the worker, and the asyncio loop.
+
+Each attribute belongs to one native thread, and only calls in the mailboxes go from one to the other.  A
+greenlet per run would cost 8 kB while it waits, so this object stands for a coroutine in the tree of its run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, Protocol
+
+from gevent import GreenletExit
+from gevent.event import AsyncResult
+
+from pytask.domain.errors import NotInLoop, NotRun, TooManyEvents
+from pytask.runtime import coroutine_owner
+from pytask.runtime.aio import places
+from pytask.runtime.aio.family import Family, RunTask
+from pytask.runtime.aio.mailbox import Mailbox
+from pytask.runtime.runs.failure import describe
+from pytask.runtime.runs.run import Run
+
+ROOM = 0.05  # seconds between two looks whether events may be sent again
+CANCELLED = "killed: other code cancelled the coroutine of start()"
+
+
+End = tuple[bytes | None, BaseException | None, str | None]  # of `start()`: output, error, its text
+
+
+class LoopThread(Protocol):
+    """The thread of the loop."""
+
+    to_loop: Mailbox
+    to_hub: Mailbox
+    calls: dict[AsyncResult[Any], RunTask]  # that greenlets wait for
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is in it."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Its loop."""
+
+
+class RunCoroutines(Family):
+    """Implements `runs.coroutine_ports.Coroutines`."""
+
+    __slots__ = ("alive", "reported", "run", "saves", "sent", "service")
+
+    def __init__(self, service: LoopThread, run: Run) -> None:
+        super().__init__(service.loop)
+        self.service = service
+        self.run = run
+        # In the event loop's thread:
+        self.alive = False
+        self.sent = 0  # calls to the other thread
+        # In the loop's thread: the newest of what is on its way.
+        self.reported: dict[str, Any] | None = None
+        self.saves: bytes | None = None
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller is in the thread of the asyncio loop."""
+        return self.service.is_here
+
+    # -- in the event loop's thread -------------------------------------------------------------------
+
+    def begin(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Start the coroutine of `start()`."""
+        self._send(self._begin, make)
+
+    def call(self, make: Callable[[], Any], *, copies: bool = True) -> Any:
+        """Call `make()` in the loop's thread, and wait for what it returns."""
+        if self.run.over:
+            raise NotRun(f"the run of task {self.run.id} is over: it cannot run a coroutine")
+        result: AsyncResult[Any] = AsyncResult()
+        context = copy_context() if copies else Context()
+        self._send(self._call, make, context, result)
+        try:
+            return result.get()
+        except BaseException:
+            if not result.ready():  # a kill, or a gevent.Timeout
+                self.service.to_loop.put(self._give_up, result)
+            raise
+
+    def cancel(self, *, again: bool = False) -> None:
+        """Cancel what runs."""
+        self.service.to_loop.put(partial(self.ask_to_end, again=again))
+
+    def _send(self, fn: Callable[..., object], *args: Any) -> None:
+        self.alive = True
+        self.sent += 1
+        self.service.to_loop.put(fn, *args)
+
+    def whereabouts(self) -> list[str]:
+        """The functions and lines where the coroutines are."""
+        return [places.whereabouts(task) for task in self.tasks()]
+
+    def _over(self, got: int, end: End | None) -> None:
+        if got == self.sent:
+            self.alive = False
+        if end is not None:
+            self.run.start_over(*end)
+        elif not self.alive:
+            self.run.coroutines_over()
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        self.run.coroutine_failed(name, error)
+
+    # -- in the thread of the asyncio loop ------------------------------------------------------------
+
+    def _begin(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self.got += 1
+        context = Context()
+        try:
+            context.run(coroutine_owner.become, self)
+            self.start(context.run(make), self.run.id, context)
+        except BaseException as error:  # noqa: BLE001 - SystemExit would end the loop
+            self._tell_over((None, error, describe(error, self.run.hidden)))
+
+    def _call(self, make: Callable[[], Any], context: Context, result: AsyncResult[Any]) -> None:
+        self.got += 1
+        try:
+            context.run(coroutine_owner.become, self)
+            value = context.run(make)
+            if inspect.isawaitable(value):
+                code = value if inspect.iscoroutine(value) else _awaited(value)
+                reply = partial(self._reply, result)
+                self.service.calls[result] = self.start(code, self.run.id, context, reply)
+                return
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
+            self.service.to_hub.put(result.set_exception, error)
+        else:
+            self.service.to_hub.put(result.set, value)
+        if self.empty:
+            self._tell_over(None)
+
+    def _give_up(self, result: AsyncResult[Any]) -> None:
+        task = self.service.calls.get(result)
+        if task is not None and not task.asked:
+            task.asked = True
+            task.cancel()
+
+    def _reply(self, result: AsyncResult[Any], task: RunTask) -> None:
+        del self.service.calls[result]
+        if task.cancelled():
+            error: BaseException | None = asyncio.CancelledError()
+        else:
+            error = task.exception()
+        if error is None:
+            self.service.to_hub.put(result.set, task.result())
+        else:
+            self.service.to_hub.put(result.set_exception, error)
+
+    def over(self, task: RunTask) -> None:
+        """A task is done."""
+        is_root = task is self.root
+        super().over(task)
+        if is_root:
+            self._tell_over(self._end(task))
+        elif self.empty:
+            self._tell_over(None)
+
+    def _end(self, task: RunTask) -> End:
+        if task.cancelled():
+            return None, GreenletExit(), CANCELLED
+        error = task.exception()
+        if error is None:
+            try:
+                return self.run.encoded_output(task.result()), None, None
+            except Exception as unfit:  # noqa: BLE001 - whatever the value does when it is encoded
+                error = unfit
+        return None, error, describe(error, self.run.hidden, own=0)
+
+    def _tell_over(self, end: End | None) -> None:
+        if not self.empty:
+            self.service.to_hub.put(self._over, 0, end)  # a number that was never sent
+            return
+        for name, error in self.unseen():
+            self.service.to_hub.put(self._failed, name, error)
+        self.service.to_hub.put(self._over, self.got, end)
+
+    def lost(self, name: str, error: BaseException) -> None:
+        """An exception that nobody will look at any more: its task is gone."""
+        self.service.to_hub.put(self._failed, name, error)
+
+    # -- what a task asks for, in the thread of the asyncio loop -----------------------------------------
+
+    def emit(self, event: bytes) -> Awaitable[None]:
+        """Send an event."""
+        if self.crowded(2):
+            raise TooManyEvents(self.run.id)
+        self.service.to_hub.put(self.run.host.emit_later, self.run, event)
+        return _Room(self)
+
+    def crowded(self, times: int) -> bool:
+        """Whether so many times as many events wait for Redis as may."""
+        return self.run.host.committer.crowded(times, len(self.service.to_hub))
+
+    def progress(self, progress: dict[str, Any]) -> None:
+        """Report progress; the newest report replaces one that is on its way."""
+        first, self.reported = self.reported is None, progress
+        if first:
+            self.service.to_hub.put(self._progress)
+
+    def _progress(self) -> None:
+        progress, self.reported = self.reported, None
+        if progress is not None:
+            self.run.host.progress(self.run, progress)
+
+    def save(self, raw: bytes, *, now: bool) -> Any:
+        """Keep a value; the newest one replaces one that is on its way."""
+        first, self.saves = self.saves is None, raw
+        if first:
+            self.service.to_hub.put(self._save)
+        return self.in_greenlet(partial(self.run.host.saving.store, self.run, raw)) if now else True
+
+    def _save(self) -> None:
+        raw, self.saves = self.saves, None
+        if raw is not None:
+            self.run.host.saving.keep(self.run, raw)
+
+    @property
+    def unsent(self) -> bytes | None:
+        """A value that was saved and has not left this thread."""
+        return self.saves
+
+    def output(self, stream: str, text: str) -> None:
+        """What a coroutine prints."""
+        self.service.to_hub.put(self.run.host.journal.output, self.run, stream, text)
+
+    def sleep(self, seconds: float) -> Any:
+        """Wait."""
+        return asyncio.sleep(seconds)
+
+    async def gate(self) -> None:
+        """Wait while the run is paused."""
+        while self.run.paused:
+            waiter = _AtGate(self, asyncio.current_task(self.loop))
+            self.service.to_hub.put(waiter.reach)
+            try:
+                await waiter.opened
+            finally:
+                self.service.to_hub.put(waiter.part)
+
+    async def in_greenlet(self, fn: Callable[[], Any]) -> Any:
+        """Call `fn()` in a greenlet of the run."""
+        future = self.loop.create_future()
+        call = _GreenletCall(self, future, partial(copy_context().run, fn))
+        self.service.to_hub.put(call.start)
+        try:
+            return await future
+        finally:
+            if not future.done() or future.cancelled():
+                self.service.to_hub.put(call.kill)
+
+    def client(self) -> Any:
+        """A Redis client for coroutines."""
+        raise NotInLoop("self.redis is not available in a coroutine yet")
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
+
+
+class _Room:
+    """What `self.emit()` returns in a coroutine: to await while too many events wait for Redis."""
+
+    __slots__ = ("_family",)
+
+    def __init__(self, family: RunCoroutines) -> None:
+        self._family = family
+
+    def __await__(self) -> Generator[Any, None, None]:
+        # The other thread decides, which need not know who waits: a look at two numbers costs nothing.
+        while self._family.crowded(1) and not self._family.run.over:
+            yield from asyncio.sleep(ROOM).__await__()
+
+
+class _AtGate:
+    """A coroutine at the gate of its run."""
+
+    __slots__ = ("_family", "_task", "opened")
+
+    def __init__(self, family: RunCoroutines, task: asyncio.Task[Any] | None) -> None:
+        self._family = family
+        self._task = task
+        self.opened = family.loop.create_future()
+
+    # In the event loop's thread:
+
+    def reach(self) -> None:
+        gate = self._family.run.pause
+        if gate is None:
+            self.go_on()
+        else:
+            gate.join(self)
+
+    def part(self) -> None:
+        gate = self._family.run.pause
+        if gate is not None:
+            gate.part(self)
+
+    def go_on(self) -> None:
+        """The run was resumed."""
+        self._family.service.to_loop.put(self._open)
+
+    def end(self) -> None:
+        """The run is being stopped."""
+        self._family.service.to_loop.put(self._end)
+
+    # In the thread of the asyncio loop:
+
+    def _open(self) -> None:
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def _end(self) -> None:
+        task = self._task
+        if task is None or self.opened.done():
+            return
+        if isinstance(task, RunTask):
+            task.asked = True
+        task.cancel()
+
+
+class _GreenletCall:
+    """A function that a coroutine waits for, in a greenlet of its run."""
+
+    __slots__ = ("_family", "_fn", "_future", "_greenlet", "_killed")
+
+    def __init__(self, family: RunCoroutines, future: asyncio.Future[Any], fn: Callable[[], Any]) -> None:
+        self._family = family
+        self._future = future
+        self._fn = fn
+        self._greenlet: Any = None
+        self._killed = False
+
+    # In the event loop's thread:
+
+    def start(self) -> None:
+        if not self._killed:
+            self._greenlet = self._family.run.spawn(self._call)
+
+    def kill(self) -> None:
+        self._killed = True
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+
+    def _call(self) -> None:
+        put = self._family.service.to_loop.put
+        try:
+            value = self._fn()
+        except GreenletExit:
+            put(self._future.cancel)
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
+            put(self._answer, None, error)
+        else:
+            put(self._answer, value, None)
+
+    # In the thread of the asyncio loop:
+
+    def _answer(self, value: Any, error: BaseException | None) -> None:
+        if self._future.done():
+            return
+        if error is not None:
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(value)

@@ -1,0 +1,65 @@
+"""What runs need of the executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pytask.domain.ports import Borrower
+from pytask.runtime.monitor import MonitorPorts
+from pytask.runtime.runs.committer import Committer
+from pytask.runtime.runs.coroutine_ports import CoroutineHost
+from pytask.runtime.runs.native_threads import NativePool
+from pytask.runtime.runs.saving import Saving
+from pytask.runtime.runs.tally import Tally
+from pytask.runtime.runs.task_log import Journal
+from pytask.runtime.settings import Settings
+
+
+class RunHost(Protocol):
+    """The part of the executor that runs use."""
+
+    settings: Settings
+    journal: Journal
+    saving: Saving
+    monitor_ports: MonitorPorts
+    native: NativePool
+    asyncio: CoroutineHost
+    committer: Committer
+    tally: Tally
+
+    def check_caller(self, run: Any) -> None:
+        """Raise unless this is the process and the thread of the event loop."""
+
+    def emit(self, run: Any, event: bytes) -> None:
+        """An event of a run; blocks while too many are pending."""
+
+    def emit_later(self, run: Any, event: bytes) -> None:
+        """As `emit`, without the wait: for a caller that waits elsewhere."""
+
+    def flush(self, run: Any, needed: Callable[[], bool]) -> None:
+        """Wait until Redis has the events of a run, while `needed()`."""
+
+    def progress(self, run: Any, progress: dict[str, Any]) -> None:
+        """The progress of a run; never blocks."""
+
+    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
+        """A Redis client for a run's own use."""
+
+    def wait_for_turn(self, run: Any) -> None:
+        """Wait until the run may start, then start the clock of its timeout."""
+
+    def took_data(self, run: Any) -> None:
+        """The data of a run was decoded; its bytes are needed only for a reload."""
+
+    def began(self, run: Any) -> None:
+        """`start()` of a reloaded run is about to be called."""
+
+    def fail(self, run: Any) -> None:
+        """A run failed, but greenlets of it are alive."""
+
+    def lingers(self, run: Any) -> None:
+        """`start()` has returned, and only threads of the run are alive."""
+
+    def ended(self, run: Any) -> None:
+        """A run is dead.  May be called from the hub: never blocks."""

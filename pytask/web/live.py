@@ -1,0 +1,238 @@
+"""What has changed: one look a second for all viewers, and one stream of names to each.
+
+The stream carries no content.  It names the topics that have changed, such as `task` or `overview`, and the
+browser reads the parts of its page again that show them.  So a viewer costs a set of names, and one that
+reads nothing keeps no memory: names wait once, however often they change.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+
+from pytask.client import Client
+from pytask.client.records import Event, Gap
+from pytask.domain.errors import PytaskError
+from pytask.logger import get_logger
+
+log = get_logger(__name__)
+
+LOOK = 1.0  # seconds between two looks
+STILL = 15.0  # seconds after which a silent stream says that it lives, so that a dead one is found
+LISTEN = 10.0  # seconds of one subscription: afterwards it is asked whether anyone still looks
+MOST = 500  # viewers
+KEPT = 50  # events of a task that somebody looks at
+# Topics that are due every so many seconds, as nothing tells of them, or as what they show grows older.
+PERIODS = {
+    "overview": 5.0, "tasks": 10.0, "task": 5.0, "workers": 5.0, "schedules": 5.0, "limits": 3.0,
+    "functions": 5.0, "findings": 30.0,
+}  # fmt: skip
+TOPICS = frozenset({"rejected", "events", "log", *PERIODS})
+
+
+@attrs.frozen
+class Seen:
+    """An event, and when this process received it (seconds since 1970)."""
+
+    at: float
+    event: Event
+
+
+class Viewer:
+    """One stream: the topics that it waits for, and those that have changed."""
+
+    def __init__(self, topics: frozenset[str], task: str | None) -> None:
+        self.topics = topics
+        self.task = task  # the id for the topics `task`, `log` and `events`
+        self.fresh = True  # no look was made for it yet
+        self._changed: set[str] = set()
+        self._ready = threading.Event()
+        self.over = False
+
+    def tell(self, topics: set[str]) -> None:
+        """Note what has changed."""
+        mine = topics & self.topics
+        if mine:
+            self._changed |= mine
+            self._ready.set()
+
+    def end(self) -> None:
+        """End the stream."""
+        self.over = True
+        self._ready.set()
+
+    def wait(self, seconds: float) -> list[str]:
+        """What has changed since the last wait; none after `seconds`."""
+        self._ready.wait(seconds)
+        self._ready.clear()
+        found, self._changed = self._changed, set()
+        return sorted(found)
+
+
+Spawn = Callable[[Callable[[], None]], None]
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="pytask web", daemon=True).start()
+
+
+class Hub:
+    """Looks for all viewers, while there are any."""
+
+    def __init__(
+        self, client: Client, changed: Callable[[], None] = lambda: None, spawn: Spawn = _in_a_thread
+    ) -> None:
+        self._client = client
+        self._spawn = spawn
+        self._on_change = changed  # what was read before is old
+        self._lock = threading.Lock()
+        self._viewers: set[Viewer] = set()
+        self._turn = 0  # of the threads; 0 while none is needed
+        self._turns = itertools.count(1)
+        self._marks: dict[tuple[str, str], Any] = {}  # topic and task -> what was there at the last look
+        self._due: dict[str, float] = {}
+        self._events: dict[str, deque[Seen]] = {}  # of tasks that somebody looks at
+        self._busy: set[str] = set()  # tasks with events since the last look
+        self._count = 0  # events since the last look
+        self.rate: float | None = None  # events a second; None while nobody has looked for long enough
+
+    @property
+    def viewers(self) -> int:
+        """How many there are."""
+        return len(self._viewers)
+
+    def join(self, topics: Sequence[str], task: str | None) -> Viewer | None:
+        """A new viewer; None if there are too many."""
+        viewer = Viewer(TOPICS.intersection(topics), task)
+        with self._lock:
+            if len(self._viewers) >= MOST:
+                return None
+            self._viewers.add(viewer)
+            if task is not None:
+                self._events.setdefault(task, deque(maxlen=KEPT))
+            if not self._turn:
+                self._turn = next(self._turns)
+                for work in (self._look_on, self._listen_on):
+                    self._spawn(partial(work, self._turn))
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        """It looks no more."""
+        with self._lock:
+            self._viewers.discard(viewer)
+
+    def stream(self, viewer: Viewer) -> Iterator[bytes]:
+        """The names of what changes, as server-sent events, until the browser goes."""
+        try:
+            yield b"retry: 3000\n\n"
+            while not viewer.over:
+                names = viewer.wait(STILL)
+                yield b"".join(f"event: {name}\ndata: \n\n".encode() for name in names) or b": still\n\n"
+        finally:
+            self.leave(viewer)
+
+    def events_of(self, task: str) -> list[Seen]:
+        """The last events of a task that somebody looks at, newest first."""
+        return list(self._events.get(task, ()))[::-1]
+
+    # -- looking --------------------------------------------------------------------------------------
+
+    def _look_on(self, turn: int) -> None:
+        last = time.monotonic()
+        while self._still_needed(turn):
+            time.sleep(LOOK)
+            now = time.monotonic()
+            counted, self._count = self._count, 0
+            self.rate, last = counted / max(0.001, now - last), now
+            try:
+                self.look(now)
+            except PytaskError as error:
+                log.debug("the page could not look: %s", error)
+
+    def _still_needed(self, turn: int) -> bool:
+        with self._lock:
+            if self._turn == turn and not self._viewers:
+                self._turn, self.rate = 0, None
+                self._marks.clear()
+                self._events.clear()
+            return self._turn == turn
+
+    def look(self, now: float) -> None:
+        """Tell each viewer what has changed since the last look."""
+        with self._lock:
+            viewers = list(self._viewers)
+            tasks = {viewer.task for viewer in viewers if viewer.task is not None}
+            for task in self._events.keys() - tasks:
+                del self._events[task]
+            busy, self._busy = self._busy, set()
+        shared = self._shared({topic for viewer in viewers for topic in viewer.topics}, bool(busy), now)
+        of_task = {task: self._of(task, viewers, task in busy) for task in tasks}
+        if shared or any(of_task.values()) or any(viewer.fresh for viewer in viewers):
+            self._on_change()  # before anyone is told, or they would read what others have read before
+        for viewer in viewers:
+            found = shared | (of_task[viewer.task] if viewer.task is not None else set())
+            # Its page was read before this look: what has changed in between is not known.
+            viewer.tell(set(viewer.topics) if viewer.fresh else found)
+            viewer.fresh = False
+
+    def _shared(self, wanted: set[str], busy: bool, now: float) -> set[str]:
+        found = set()
+        if wanted & {"overview", "tasks", "rejected"}:
+            counted = self._client.count()
+            if self._differs("overview", "", counted) or busy:
+                found |= {"overview", "tasks", "rejected"}
+        for topic in wanted & PERIODS.keys():
+            if now >= self._due.get(topic, 0.0):
+                self._due[topic] = now + PERIODS[topic]
+                found.add(topic)
+        return found
+
+    def _of(self, task: str, viewers: Sequence[Viewer], busy: bool) -> set[str]:
+        """The topics of one task that have changed."""
+        wanted = {topic for viewer in viewers if viewer.task == task for topic in viewer.topics}
+        found = {"events"} if busy else set()
+        try:
+            if "task" in wanted and (self._differs("task", task, self._client.get(task)) or busy):
+                found.add("task")
+            if "log" in wanted:
+                newest = [(line.epoch, line.number) for line in self._client.logs(task, limit=1)]
+                if self._differs("log", task, newest):
+                    found.add("log")
+        except PytaskError as error:
+            if self._differs("task", task, type(error)):
+                found.add("task")
+        return found
+
+    def _differs(self, topic: str, task: str, value: Any) -> bool:
+        before = self._marks.get((topic, task), self)
+        self._marks[topic, task] = value
+        return before is not self and before != value
+
+    # -- events ---------------------------------------------------------------------------------------
+
+    def _listen_on(self, turn: int) -> None:
+        while self._turn == turn:
+            try:
+                for event in self._client.watch(seconds=LISTEN):
+                    self.note(event)
+            except PytaskError as error:
+                log.debug("the page could not listen: %s", error)
+                time.sleep(LOOK)
+
+    def note(self, event: Event | Gap) -> None:
+        """Note an event of any task."""
+        if isinstance(event, Gap):
+            return
+        self._count += 1
+        if len(self._busy) < KEPT or event.id in self._events:
+            self._busy.add(event.id)
+        kept = self._events.get(event.id)
+        if kept is not None:
+            kept.append(Seen(time.time(), event))

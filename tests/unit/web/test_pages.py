@@ -1,0 +1,297 @@
+"""What the pages show, and what their buttons do."""
+
+import json
+import re
+
+import pytest
+
+from pytask.web.drawing import lifecycle, owners, timeline
+from pytask.web.text import block, shown
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31m\u202egnp"
+
+
+def test_every_page_without_tasks(page):
+    site = page()
+    for path in ("/", "/tasks", "/workers", "/schedules", "/limits", "/functions", "/rejected", "/findings"):
+        found = site.get(path)
+        assert found.status_code == 200, found.text
+        assert "<!doctype html>" in found.text
+
+
+def test_parts_are_read_alone(page, client):
+    client.start("f", id="a")
+    site = page()
+    for path in ("/", "/tasks", "/workers", "/task?id=a"):
+        whole = site.get(path).text
+        for name in re.findall(r'id="part-(\w+)" data-topics', whole):
+            part = site.get(f"{path}{'&' if '?' in path else '?'}part={name}")
+            assert part.text.startswith(f'<section id="part-{name}"'), part.text
+            assert "<!doctype" not in part.text
+    for name in ("nothing", "../layout", ""):
+        assert site.get(f"/?part={name}").status_code == 404
+
+
+def test_a_page_works_under_another_path(client, page):
+    client.start("f", id="a")
+    site = page()
+    found = site._test.simulate_get("/tasks", root_path="/ops", headers={"Host": "localhost"}).text
+    assert 'href="/ops/task?id=a"' in found
+    assert 'src="/ops/static/' in found
+    assert 'hx-get="/ops/tasks?part=rows"' in found
+    assert not re.search(r'(href|src|action)="/(?!ops)', found)
+
+
+def test_the_list_its_filters_and_its_pages(page, client):
+    for number in range(7):
+        client.start("f" if number % 2 else "g", id=f"task-{number}")
+    client.stop("task-0")
+    site = page()
+    first = site.get("/tasks?limit=4").text
+    assert len(re.findall("<tr id=", first)) == 4
+    following = re.search(r'rel="next" href="([^"]+)"', first)[1].replace("&amp;", "&")
+    second = site.get(following).text
+    ids = re.findall(r'data-id="([^"]+)"', first + second)
+    assert sorted(ids) == [f"task-{n}" for n in range(7)]
+    assert re.findall(r'data-id="([^"]+)"', site.get("/tasks?state=STOPPED").text) == ["task-0"]
+    assert len(re.findall(r"data-id=", site.get("/tasks?function=f").text)) == 3
+    assert len(re.findall(r"data-id=", site.get("/tasks?id=task-").text)) == 7
+    assert site.get("/tasks?cursor=nonsense").status_code == 400
+    assert site.get("/tasks?limit=many").status_code == 400
+
+
+def test_an_action_on_many_is_counted_confirmed_and_done_once(page, client):
+    for number in range(30):
+        client.start("f", id=f"f-{number}")
+    client.start("g", id="other")
+    site = page()
+    asked = site.post(
+        "/tasks/choose", {"verb": "stop", "which": "all", "function": "f", "back": "/tasks?function=f"}
+    )
+    assert "Stop 30 tasks?" in asked.text
+    assert client.count()["STOPPED"] == 0
+    token = re.search(r'name="token" value="([^"]+)"', asked.text)[1]
+    client.start("f", id="f-late")  # it was not counted
+    done = site.post("/tasks/act", {"token": token})
+    assert done.headers["location"].startswith("/tasks?function=f&note=")
+    assert "30 stopped." in site.follow(done).text
+    assert client.count()["STOPPED"] == 30
+    assert client.get("f-late").state == "WAIT"
+    assert "no longer known" in site.follow(site.post("/tasks/act", {"token": token})).text
+
+
+def test_all_that_failed_are_queued_again_from_the_overview(page, client, redis):
+    assert "Requeue all that failed" not in page().get("/").text
+    for number in range(3):
+        redis.hset(f"e-{number}", mapping={"function": "f", "state": "ERROR", "error": "x"})
+        redis.zadd("pytask:index:ERROR", {f"e-{number}": 1})
+    site = page()
+    form = re.search(r"<form.*?Requeue all that failed", site.get("/").text, re.DOTALL)[0]
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+    asked = site.post("/tasks/choose", fields).text
+    assert "Requeue 3 tasks?" in asked
+    token = re.search(r'name="token" value="([^"]+)"', asked)[1]
+    assert "3 queued again." in site.follow(site.post("/tasks/act", {"token": token})).text
+    assert client.count()["WAIT"] == 3
+
+
+def test_selected_tasks_and_those_that_are_left(page, client, running):
+    client.start("f", id="a")
+    running("r")
+    site = page()
+    asked = site.post("/tasks/choose", {"verb": "delete", "which": "selected", "task": ["a", "r", "gone"]})
+    assert "Delete 3 tasks?" in asked.text
+    token = re.search(r'name="token" value="([^"]+)"', asked.text)[1]
+    told = site.follow(site.post("/tasks/act", {"token": token})).text
+    assert "3 left as they were" in told
+    assert "No task to stop" in site.follow(site.post("/tasks/choose", {"verb": "stop"})).text
+    assert site.post("/tasks/choose", {"verb": "fly", "task": "a"}).status_code == 400
+
+
+@pytest.mark.parametrize(("verb", "control"), [("stop", b"stop"), ("reload", b"reload"), ("pause", b"pause")])
+def test_buttons_on_a_run_ask_its_worker(page, running, redis, verb, control):
+    running("r")
+    site = page()
+    told = site.follow(site.post("/task?id=r", {"verb": verb})).text
+    assert f"asked to {verb}" in told
+    assert redis.hget("r", "control") == control
+
+
+def test_start_requeue_and_delete(page, client):
+    client.start("f", id="a")
+    site = page()
+    for verb, state in (("stop", "STOPPED"), ("start", "WAIT"), ("stop", "STOPPED"), ("requeue", "WAIT")):
+        site.follow(site.post("/task?id=a", {"verb": verb}))
+        assert client.get("a").state == state
+    client.stop("a")
+    assert "Tick the box" in site.follow(site.post("/task?id=a", {"verb": "delete"})).text
+    site.post("/task?id=a", {"verb": "delete", "sure": "yes"})
+    assert site.get("/task?id=a").status_code == 404
+    assert site.post("/task?id=a", {"verb": "fly"}).status_code == 400
+    assert site.post("/task?id=a").status_code == 400
+
+
+def _mark(site, task_id):
+    return re.search(r'name="mark" value="([^"]*)"', site.get(f"/task?id={task_id}").text)[1]
+
+
+def test_new_data_is_checked_and_stored(page, client):
+    client.start("f", {"n": 1}, id="a")
+    site = page()
+    mark = _mark(site, "a")
+    for text, why in (
+        ("{n: 2}", "no JSON"),
+        ("[1]", "JSON object"),
+        ("", "JSON object"),
+        ("[" * 100_000, "no JSON"),
+    ):
+        refused = site.post("/task?id=a", {"verb": "data", "mark": mark, "data": text})
+        assert refused.status_code == 422
+        assert why in refused.text
+    assert "{n: 2}" in site.post("/task?id=a", {"verb": "data", "mark": mark, "data": "{n: 2}"}).text
+    stored = site.post("/task?id=a", {"verb": "data", "mark": mark, "data": '{"n": 2}'})
+    assert "its next run has it" in site.follow(stored).text
+    assert client.get("a").data == {"n": 2}
+    again = site.post("/task?id=a", {"verb": "data", "mark": mark, "data": '{"n": 3}'})
+    assert "has changed since you began" in again.text
+    assert client.get("a").data == {"n": 2}
+
+
+def test_secret_fields_are_masked_and_survive_an_edit(page, client, redis):
+    info = {"session": "s", "name": "yew", "secret": {"f": ["key"]}, "functions": ["f"]}
+    redis.hset("pytask:workers:info", "s", json.dumps(info))
+    redis.zadd("pytask:workers", {"s": redis.time()[0]})
+    client.start("f", {"key": "sesame", "n": 1}, id="a")
+    site = page()
+    text = site.get("/task?id=a").text + site.get("/raw?id=a&field=data").text
+    assert "sesame" not in text
+    assert "********" in text
+    fields = {"verb": "data", "mark": _mark(site, "a"), "data": '{"key": "********", "n": 2}'}
+    site.follow(site.post("/task?id=a", fields))
+    assert client.get("a").data == {"key": "sesame", "n": 2}
+
+
+def test_hostile_values_are_shown_as_text(page, client, redis, running):
+    texts = dict.fromkeys(("function", "worker", "error", "output", "saved", "group"), HOSTILE)
+    running("r", **texts, data=json.dumps({"x": HOSTILE}), history=f"1 RUNNING WAIT {HOSTILE} a b\n")
+    client.start(HOSTILE, {"x": HOSTILE}, id="<b>&\"'\u202e")
+    info = {"session": "s", "name": HOSTILE, "host": HOSTILE, "functions": [HOSTILE], "version": HOSTILE}
+    redis.hset("pytask:workers:info", "s", json.dumps(info))
+    redis.zadd("pytask:workers", {"s": redis.time()[0]})
+    redis.hset(b"pytask:schedule:\xff<i>", mapping={"function": HOSTILE, "every": "60", "error": HOSTILE})
+    redis.zadd("pytask:schedules", {b"\xff<i>": 1.0})
+    redis.lpush("pytask:rejected", json.dumps({"id_hex": HOSTILE.encode().hex(), "reason": HOSTILE}))
+    redis.hset("pytask:limits", f"group:{HOSTILE}", "many")
+    client.pause_functions([HOSTILE])
+    site = page(findings=lambda: [Found(HOSTILE)])
+    paths = [
+        "/",
+        "/tasks",
+        "/task?id=r",
+        "/workers",
+        "/schedules",
+        "/limits",
+        "/functions",
+        "/rejected",
+        "/findings",
+    ]
+    paths += [
+        "/task?id=%3Cb%3E%26%22%27%E2%80%AE",
+        "/tasks?function=" + "%3Cscript%3E",
+        "/schedule?name=%FF%3Ci%3E",
+    ]
+    for path in paths:
+        text = site.get(path).text
+        for word in ("<script>alert", "<img", "<i>", "\x1b", "\u202e"):
+            assert word not in text.replace("<script src", ""), (path, word)
+    assert "\\u202e" in site.get("/tasks").text
+
+
+class Found:
+    code, serious = "PT095", True
+
+    def __init__(self, text):
+        self.what = self.fix = text
+
+
+def test_long_values_are_cut_and_whole_as_a_file(page, client, running):
+    running("r", data=json.dumps({"x": "y" * 1_000_000}), error="z" * 1_000_000)
+    site = page()
+    text = site.get("/task?id=r&part=payloads").text
+    assert len(text) < 60_000
+    assert "more characters" in text
+    whole = site.get("/raw?id=r&field=data")
+    assert len(whole.text) > 1_000_000
+    assert whole.headers["content-type"].startswith("text/plain")
+    assert "attachment" in whole.headers["content-disposition"]
+    assert len(site.get("/raw?id=r&field=error").text) == 1_000_000
+    assert site.get("/raw?id=r&field=history").status_code == 400
+
+
+def test_text_is_escaped_and_marks_are_visible():
+    assert shown("a\x00\u202eb") == "a\\x00\\u202eb"
+    assert shown(None) == ""
+    assert "more characters" in shown("x" * 1000)
+    assert block("<b>\n\u2066") == "&lt;b&gt;\n\\u2066"
+
+
+def test_functions_schedules_and_limits(page, client):
+    site = page()
+    assert "paused" in site.follow(site.post("/functions", {"name": "f", "verb": "pause"})).text
+    assert client.count().held == ("f",)
+    site.post("/functions", {"name": "f", "verb": "resume"})
+    assert client.count().held == ()
+    client.schedules.add("nightly", "f", cron="0 3 * * *")
+    assert "03:00" in site.get("/schedule?name=nightly").text
+    for verb, paused in (("pause", True), ("resume", False)):
+        site.follow(site.post("/schedule?name=nightly", {"verb": verb}))
+        assert client.schedules.get("nightly").paused is paused
+    assert "Tick the box" in site.follow(site.post("/schedule?name=nightly", {"verb": "remove"})).text
+    site.post("/schedule?name=nightly", {"verb": "remove", "sure": "yes"})
+    assert client.schedules.list() == []
+    assert site.get("/schedule?name=nightly").status_code == 404
+    site.post("/limits", {"kind": "group", "name": "a", "limit": "3", "verb": "set"})
+    assert client.limits.get(group="a").limit == 3
+    assert "bad" in site.follow(site.post("/limits", {"kind": "group", "name": "a", "limit": "x"})).text
+    assert "group a" in site.get("/limits?group=a").text
+    site.post("/limits", {"kind": "group", "name": "a", "verb": "remove"})
+    assert client.limits.get(group="a").limit is None
+
+
+def test_findings_have_their_fix_and_a_mounted_page_says_where_they_are(page):
+    assert "pytask doctor" in page().get("/findings").text
+    assert "No problems" in page(findings=list).get("/findings").text
+    assert "Fix:" in page(findings=lambda: [Found("x")]).get("/findings").text
+
+
+def test_metrics_are_mounted_behind_the_guard(page):
+    def metrics(environ, start):
+        assert environ["PATH_INFO"] == "/metrics"
+        start("200 OK", [("Content-Type", "text/plain; version=0.0.4")])
+        return [b"pytask_tasks 1\n"]
+
+    found = page(metrics=metrics).get("/metrics")
+    assert found.text == "pytask_tasks 1\n"
+    assert found.headers["content-type"] == "text/plain; version=0.0.4"
+    assert page().get("/metrics").status_code == 404
+
+
+def test_files_of_the_page_and_no_others(page):
+    site = page()
+    text = site.get("/").text
+    for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
+        assert site.get(path.replace("&amp;", "&")).status_code == 200
+    for path in ("/static/..%2fsite.py", "/static/htmx.LICENSE", "/static/", "/static/x.js"):
+        assert site.get(path).status_code == 404
+
+
+def test_the_life_cycle_and_the_owners_are_drawn(page, client):
+    client.start("f", id="a")
+    client.stop("a")
+    moves = client.get("a").history
+    picture = str(lifecycle(client.get("a").state))
+    assert 'class="box fill-stopped now"' in picture
+    assert picture.count(" now") == 1
+    assert [one.state for one in owners(moves)] == ["STOPPED"]
+    assert "STOPPED for" in str(timeline(moves, moves[-1].at + 60))
+    assert timeline((), 0.0) == ""
