@@ -74,7 +74,7 @@ class ReloadVerbs(Verbs):
         return attrs.evolve(self._answer(new, Verdict.OK, max_data), trial=tried)
 
     def _try(self, before: RunRef, mark: str, lived: InForce | None, data: bytes | None) -> bool:
-        """Put data on trial (None: it was too large to be read); whether there is other data to go back to."""
+        """Put data on trial (None: too large to be read); whether there is other data to go back to."""
         state, task_id = self._state, before.id
         fields = state.fields(task_id)
         of, trial = fields.get("data_ok"), text(fields, "trial")
