@@ -36,15 +36,14 @@
 --
 -- Limits: a task whose group or function has no free slot goes to the waiting list of that one, which the end of
 -- a run empties (see slots.lua); one whose function has started too many goes to the timers.
---- include: names, server, time, now_us, now_ms, whole, number, plausible, index, escaped, history
+--- include: names, server, time, now_us, now_ms, whole, number, plausible, utf8, ids, index, escaped, history
 
 -- What the ids are --------------------------------------------------------------------------------------
 
-local ids, keys, made, record, fresh = {}, {}, {}, nil, false
+local keys, made, record, fresh = {}, {}, nil, false
 if session == '' then
   for i = 1, #hashes do
-    local key = hashes[i]
-    ids[i], keys[i], made[i] = key:sub(space + 1), key, new_runs[i]
+    keys[i], made[i] = hashes[i], new_runs[i]
   end
 else
   if take == 0 then call('ZREM', leases, '') end -- a full Redis must not keep a call from being closed
@@ -81,7 +80,7 @@ while at < reach and not ended do
   step = math.min(32, reach - at)
 end
 if fresh then
-  --- include: utf8, plain
+  --- include: plain
   for i = 1, math.min(at, take) do
     if not is_plain(window[i]) then break end
     ids[i] = window[i]
@@ -264,7 +263,7 @@ end
 -- What limits need is built for the first task that may have one: nearly no batch has such a task, and to make that many
 -- functions for a batch of few tasks would cost as much as their commands.
 local function admissions()
-  --- include: slots, limits, kept_slots, hold, take_slots, wake, lead, ids_wait, rates, utf8, group_of, admission
+  --- include: slots, limits, kept_slots, hold, take_slots, wake, lead, ids_wait, rates, group_of, admission
   return {
     take_slots = take_slots, group_of = group_of, obstacle = obstacle, not_yet = not_yet, pass_on = pass_on,
     hold_back = hold_back, settle_in = settle_in, hold_slots = hold_slots, give_turns = give_turns,
