@@ -164,6 +164,13 @@ def paused(options: argparse.Namespace, results: Results) -> None:
     results.keep("pauses", {"rows": list(pauses.measured(share(options)))})
 
 
+def million(options: argparse.Namespace, results: Results) -> None:
+    """A million running tasks."""
+    from benchmarks import million as module
+
+    results.keep("million", {"rows": list(module.measured(share(options)))})
+
+
 def command_line(options: argparse.Namespace, results: Results) -> None:
     """How quickly `pytask` answers about very many tasks."""
     from benchmarks import cli
@@ -208,6 +215,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "pauses": paused,
     "web": seen_by_viewers,
     "groups": grouped,
+    "million": million,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,
