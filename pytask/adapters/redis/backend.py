@@ -67,7 +67,10 @@ class RedisBackend:
 
     def store(self) -> RedisStore:
         """A store with its own connection."""
-        return RedisStore(self._own("store"), self.keys, self._options.retention, self._durability)
+        # A script may use only declared keys in a cluster.
+        tails = self._topology is None and not support.is_cluster(self._client)
+        own = self._own("store")
+        return RedisStore(own, self.keys, self._options.retention, self._durability, tails=tails)
 
     def queue(self) -> RedisQueue:
         """A queue waiter; its socket timeout exceeds the blocking call."""
