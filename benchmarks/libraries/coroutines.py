@@ -131,3 +131,21 @@ def telegram_bot(at: Peers) -> Call:
         return (await bot.send_message(1, wait(seconds, word))).text
 
     return call
+
+
+@case("aiogram in `async def`, a bot for all", "aiogram", peer="http", **AWAITED)
+def aiogram_bot(at: Peers) -> Call:
+    from aiogram import Bot
+    from aiogram.client.session.aiohttp import AiohttpSession
+    from aiogram.client.telegram import TelegramAPIServer
+
+    base = f"http://{HOST}:{at['http']}/json"
+    api = TelegramAPIServer(base=base + "/bot{token}/{method}", file=base)
+    bot = Bot("1:t", session=AiohttpSession(api=api, limit=30, timeout=60))
+
+    async def call(seconds: float, word: str) -> Any:
+        with pytask.shared():
+            await bot.session.create_session()  # aiogram does so at the first call
+        return (await bot.send_message(1, wait(seconds, word))).text
+
+    return call

@@ -6,7 +6,8 @@ import json
 import os
 import time
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ CASE = ROWS[os.environ["LIBRARY"]]
 AT = Peers(json.loads(os.environ["PEERS"]), Path(os.environ["FOLDER"]))
 TICK = 0.005  # seconds
 
+if CASE.coroutine:
+    with suppress(ImportError):  # as a program does; aiogram takes seconds
+        import_module(CASE.packages[0])
 _made: list[Call] = [CASE.make(AT)] if CASE.made == "import" and not CASE.coroutine else []
 _gaps = [0.0]
 _returned: dict[str, tuple[float, float, bool]] = {}
