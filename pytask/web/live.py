@@ -171,6 +171,8 @@ class Hub:
             tasks = {viewer.task for viewer in viewers if viewer.task is not None}
             for task in self._events.keys() - tasks:
                 del self._events[task]
+            for mark in [mark for mark in self._marks if mark[1] and mark[1] not in tasks]:
+                del self._marks[mark]
             busy, self._busy = self._busy, set()
         shared = self._shared({topic for viewer in viewers for topic in viewer.topics}, bool(busy), now)
         of_task = {task: self._of(task, viewers, task in busy) for task in tasks}

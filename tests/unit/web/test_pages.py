@@ -95,6 +95,21 @@ def test_all_that_failed_are_queued_again_from_the_overview(page, client, redis)
     assert client.count()["WAIT"] == 3
 
 
+def test_what_workers_count_is_on_the_overview(page, redis):
+    for session, silent in (("s-1", 0), ("s-2", 0), ("gone", 60)):
+        info = {"session": session, "name": session, "pid": 7, "functions": ["f"], "runs": {"f": 2},
+                "restarted": {"f": {"failure": 1, "death": 2}}, "round_age": {"f": 3.0},
+                "takeovers": {"counts": [1, 0, 3], "sum": 5.0}, "backing_off": 4}  # fmt: skip
+        redis.hset("pytask:workers:info", session, json.dumps(info))
+        redis.zadd("pytask:workers", {session: redis.time()[0] - silent})
+    text = page().get("/?part=fleet").text
+    shown = dict(re.findall(r"<dt>([^<]+)</dt><dd[^>]*>(?:<a[^>]*>)?([^<]+)<", text))
+    expected = {"takeovers": "8", "restarts": "6", "wait for a retry": "8", "alive": "2", "silent": "1"}
+    assert shown | expected == shown
+    (row,) = re.findall(r"<tr><td><a[^>]*>f</a>(.*?)</tr>", text)
+    assert re.findall(r"<td[^>]*>([^<]*)<", row) == ["4", "0", "6", "3s", "2", ""]
+
+
 def test_selected_tasks_and_those_that_are_left(page, client, running):
     client.start("f", id="a")
     running("r")
