@@ -164,6 +164,13 @@ def paused(options: argparse.Namespace, results: Results) -> None:
     results.keep("pauses", {"rows": list(pauses.measured(share(options)))})
 
 
+def coroutines(options: argparse.Namespace, results: Results) -> None:
+    """Coroutines beside greenlets."""
+    from benchmarks import aio
+
+    results.keep("aio", {"rows": list(aio.measured(times(options), share(options)))})
+
+
 def million(options: argparse.Namespace, results: Results) -> None:
     """A million running tasks."""
     from benchmarks import million as module
@@ -215,6 +222,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "pauses": paused,
     "web": seen_by_viewers,
     "groups": grouped,
+    "aio": coroutines,
     "million": million,
     "growth": grow,
     "cli": command_line,
