@@ -157,6 +157,13 @@ def paused(options: argparse.Namespace, results: Results) -> None:
     results.keep("pauses", {"rows": list(pauses.measured(share(options)))})
 
 
+def counted(options: argparse.Namespace, results: Results) -> None:
+    """What metrics cost."""
+    from benchmarks import metrics
+
+    results.keep("metrics", {"rows": list(metrics.measured(times(options, 7), share(options)))})
+
+
 def command_line(options: argparse.Namespace, results: Results) -> None:
     """How quickly `pytask` answers about very many tasks."""
     from benchmarks import cli
@@ -200,6 +207,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "saves": saved,
     "pauses": paused,
     "groups": grouped,
+    "metrics": counted,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,

@@ -49,6 +49,7 @@ NAMES = {
     "saves": "Saves",
     "pauses": "Pauses",
     "groups": "Tasks of many groups",
+    "metrics": "Metrics",
     "growth": "How cost grows",
     "cli": "The command line, of a million tasks",
     "profile": "Where the time of a task goes",
