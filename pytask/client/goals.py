@@ -11,6 +11,7 @@ from pytask.client.task_records import TaskInfo
 from pytask.domain import lifecycle as life
 from pytask.domain.advice import Advice, Typed
 from pytask.domain.errors import RunFailed
+from pytask.domain.messages import Command
 
 Reached = Callable[[TaskInfo], bool]
 
@@ -50,13 +51,16 @@ def reloaded(epoch: int, *, settled: bool = False) -> Goal:
 
 
 def is_refused(task: TaskInfo) -> bool:
-    """Whether the last requested reload was refused: its request is gone, but the run is not."""
-    return task.refusal is not None and task.state is life.RUNNING and not task.control
+    """Whether the last requested reload was refused: its request is gone, but the run is not.
+
+    A request to stop the run may have come since: after that nothing would tell of the refusal any more.
+    """
+    return task.refusal is not None and task.state is life.RUNNING and task.control != Command.RELOAD
 
 
 def is_in_place(task: TaskInfo) -> bool:
     """Whether the last requested reload was carried out in place."""
-    return bool(task.reloaded_at) and task.state is life.RUNNING and not task.control
+    return bool(task.reloaded_at) and task.state is life.RUNNING and task.control != Command.RELOAD
 
 
 def is_rolled_back(task: TaskInfo, epoch: int) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from pytask.adapters.keys import Keys
+from pytask.domain.errors import PytaskError
 from pytask.domain.messages import Event
 from pytask.terminal import out
 
@@ -23,6 +24,7 @@ TIME_SCALE = 0.1  # tasks of a dead worker continue after about 10 s instead of 
 PATIENCE = 30.0  # seconds to wait for each step
 CLOSING = 4.0  # seconds reserved for the shutdown of the workers
 LOG_LINES = 10
+STORED_LINES = 100  # of the log of each task
 UUID_LENGTH = 32  # of the ids of pre-started tasks; those of the demo are short words
 
 
@@ -50,6 +52,7 @@ class Stage:
         self.owners: dict[str, str] = {}  # task id -> the last worker that ran it
         self.seen: list[Seen] = []
         self.signal: int | None = None
+        self._page: subprocess.Popen[bytes] | None = None
         self._url = url
         self._folder = folder
         self._ends_at = ends_at  # on time.monotonic()
@@ -146,17 +149,30 @@ class Stage:
 
     def start_worker(self, name: str) -> None:
         """Start `pytask run` on the demo's tasks."""
-        command = [sys.executable, "-P", "-m", "pytask", "run", "pytask.demo.tasks", "--redis", self._url]
-        command += ["--name", name, "--time-scale", str(TIME_SCALE)]
+        words = ["run", "pytask.demo.tasks", "--name", name, "--time-scale", str(TIME_SCALE)]
+        words += ["--task-logs", str(STORED_LINES)]
+        self.workers[name] = self._started(name, words)
+
+    def start_page(self) -> str:
+        """Start `pytask web`; returns its address."""
+        self._page = self._started("page", ["web", "--port", "0"], stdout=subprocess.PIPE)
+        assert self._page.stdout is not None  # noqa: S101 - for the type checker
+        told = self._page.stdout.readline().decode(errors="replace")
+        if "http" not in told:
+            raise PytaskError(f"the page did not start\n{self._log('page').read_text(errors='replace')}")
+        return told.rpartition(" ")[2].strip()
+
+    def _started(self, name: str, words: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "pytask", *words, "--redis", self._url]
         # The same pytask as this one, also if it is not on PATH.
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         with self._log(name).open("wb") as log:
             # A separate session: only the demo receives Ctrl-C, and then ends the workers.
-            self.workers[name] = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if stdout is None else stdout,
                 stderr=log,
                 env=environment,
                 start_new_session=True,
@@ -179,10 +195,13 @@ class Stage:
 
     def close(self) -> None:
         """Kill remaining workers and disconnect."""
-        for process in self.workers.values():
+        page = [] if self._page is None else [self._page]
+        for process in [*self.workers.values(), *page]:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        if self._page is not None and self._page.stdout is not None:
+            self._page.stdout.close()
         self._events.close()
         self._redis.close()
 

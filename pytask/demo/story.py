@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 import time
+import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -40,8 +43,8 @@ To take part, type in another terminal:
   {cli} PUBLISH task-mine-control stop"""
 
 
-def play(seconds: float | None, data_dir: Path | None) -> int:
-    """Run the demo for `seconds` or until a signal; returns the exit code."""
+def play(seconds: float | None, data_dir: Path | None, *, page: bool = False) -> int:
+    """Run the demo for `seconds` or until a signal, with the page or without; returns the exit code."""
     ends_at = None if seconds is None else time.monotonic() + seconds
     with ExitStack() as stack:
         folder = data_dir or _folder(stack)
@@ -50,13 +53,22 @@ def play(seconds: float | None, data_dir: Path | None) -> int:
         stack.enter_context(stage.noting_signals())
         demo = Demo(stage)
         try:
-            demo.story(server.port)
+            address = stage.start_page() if page else ""
+            _open(address)
+            demo.story(server.port, address)
             stage.tell(f"The demonstration is complete; the tasks continue. {_way_out(ends_at)}")
             while True:
                 stage.look()
         except Over:
             demo.release()
         return demo.verdict()
+
+
+def _open(address: str) -> None:
+    """Open the page where a person sees it; a browser for terminals would hide the demo."""
+    graphical = sys.platform == "darwin" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    if address and graphical and sys.stdout.isatty():
+        webbrowser.open(address)
 
 
 def _folder(stack: ExitStack) -> Path:
@@ -80,9 +92,10 @@ class Demo:
         self._stage = stage
         self._passed: dict[str, bool] = {}
 
-    def story(self, port: int) -> None:
+    def story(self, port: int, page: str) -> None:
         """All steps from the first worker to the task that survives.  Raises :class:`Over`."""
-        self._stage.tell(f"A private server runs on port {port}. Two workers start, as processes.")
+        told = f"See it at {page}" if page else "With --web, see it in a browser."
+        self._stage.tell(f"A private server runs on port {port}. Two workers start, as processes. {told}")
         self._stage.clear(*COUNTERS, *OTHERS)
         for name in WORKERS:
             self._stage.start_worker(name)

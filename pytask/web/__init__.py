@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 
+def require() -> None:
+    """Raise `MissingExtra` if the packages of the page are not installed."""
+    try:
+        import falcon  # noqa: F401
+        import jinja2  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(f"the page needs the package {error.name!r}: pip install 'pytaskd[web]'") from None
+
+
 def app(  # noqa: PLR0913 - the options
     client: Client,
     *,
@@ -45,11 +54,7 @@ def app(  # noqa: PLR0913 - the options
         MissingExtra: falcon or jinja2 is not installed.
         InsideWorker: A worker runs in this process.
     """
-    try:
-        import falcon  # noqa: F401
-        import jinja2  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(f"the page needs the package {error.name!r}: pip install 'pytaskd[web]'") from None
+    require()
     from pytask.web.application import made
     from pytask.web.site import SiteOptions
 

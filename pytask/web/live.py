@@ -29,9 +29,12 @@ STILL = 15.0  # seconds after which a silent stream says that it lives, so that 
 LISTEN = 10.0  # seconds of one subscription: afterwards it is asked whether anyone still looks
 MOST = 500  # viewers
 KEPT = 50  # events of a task that somebody looks at
-# Topics that tell of nothing in particular: they are due every so many seconds.
-PERIODS = {"workers": 5.0, "schedules": 5.0, "limits": 3.0, "functions": 5.0, "findings": 30.0}
-TOPICS = frozenset({"overview", "tasks", "rejected", "events", "task", "log", *PERIODS})
+# Topics that are due every so many seconds, as nothing tells of them, or as what they show grows older.
+PERIODS = {
+    "overview": 5.0, "tasks": 10.0, "task": 5.0, "workers": 5.0, "schedules": 5.0, "limits": 3.0,
+    "functions": 5.0, "findings": 30.0,
+}  # fmt: skip
+TOPICS = frozenset({"rejected", "events", "log", *PERIODS})
 
 
 @attrs.frozen
@@ -48,6 +51,7 @@ class Viewer:
     def __init__(self, topics: frozenset[str], task: str | None) -> None:
         self.topics = topics
         self.task = task  # the id for the topics `task`, `log` and `events`
+        self.fresh = True  # no look was made for it yet
         self._changed: set[str] = set()
         self._ready = threading.Event()
         self.over = False
@@ -82,9 +86,12 @@ def _in_a_thread(work: Callable[[], None]) -> None:
 class Hub:
     """Looks for all viewers, while there are any."""
 
-    def __init__(self, client: Client, spawn: Spawn = _in_a_thread) -> None:
+    def __init__(
+        self, client: Client, changed: Callable[[], None] = lambda: None, spawn: Spawn = _in_a_thread
+    ) -> None:
         self._client = client
         self._spawn = spawn
+        self._on_change = changed  # what was read before is old
         self._lock = threading.Lock()
         self._viewers: set[Viewer] = set()
         self._turn = 0  # of the threads; 0 while none is needed
@@ -167,8 +174,13 @@ class Hub:
             busy, self._busy = self._busy, set()
         shared = self._shared({topic for viewer in viewers for topic in viewer.topics}, bool(busy), now)
         of_task = {task: self._of(task, viewers, task in busy) for task in tasks}
+        if shared or any(of_task.values()) or any(viewer.fresh for viewer in viewers):
+            self._on_change()  # before anyone is told, or they would read what others have read before
         for viewer in viewers:
-            viewer.tell(shared | (of_task[viewer.task] if viewer.task is not None else set()))
+            found = shared | (of_task[viewer.task] if viewer.task is not None else set())
+            # Its page was read before this look: what has changed in between is not known.
+            viewer.tell(set(viewer.topics) if viewer.fresh else found)
+            viewer.fresh = False
 
     def _shared(self, wanted: set[str], busy: bool, now: float) -> set[str]:
         found = set()

@@ -70,13 +70,14 @@ class Site:
         self.client = client
         self.options = options
         self.cache = Cache()
-        self.hub = Hub(client)
+        self.hub = Hub(client, self.cache.clear)
         self.notes: Kept[Note] = Kept(NOTES)
         self.chosen: Kept[Chosen] = Kept(100)
         self.throttle = Throttle()
         access = options.access
         self.sessions = Sessions(access) if isinstance(access, Passwords) else None
         self._templates = _templates()
+        self._parts = frozenset(self._templates.list_templates(filter_func=lambda name: "/" in name))
 
     def run(self, operation: Callable[[Partitions], Op[T]]) -> T:
         """The result of an operation of the client's partitions."""
@@ -99,13 +100,19 @@ class Site:
     def show(self, req: falcon.Request, resp: falcon.Response, name: str, values: Mapping[str, Any]) -> None:
         """Write a page, or the part of it that `?part=` asks for."""
         part = req.get_param("part")
-        file = f"{name}.html"
-        if part is not None:
-            file = f"parts/{part}.html" if part.isidentifier() else ""
-            if file not in self._templates.list_templates():
-                raise falcon.HTTPNotFound(description="there is no such part of the page")
         resp.content_type = falcon.MEDIA_HTML
-        resp.text = self._templates.get_template(file).render(**self._around(req), **values)
+        if part is None:
+            resp.text = self._rendered(req, f"{name}.html", values)
+            return
+        file = f"parts/{part}.html"
+        if file not in self._parts:
+            raise falcon.HTTPNotFound(description="there is no such part of the page")
+        # Many viewers ask for it at the same moment: it is drawn once for all who may see the same.
+        key = ("part", file, req.root_path, _here(req), req.context.user.rights)
+        resp.text = self.read(key, lambda: self._rendered(req, file, values))
+
+    def _rendered(self, req: falcon.Request, file: str, values: Mapping[str, Any]) -> str:
+        return self._templates.get_template(file).render(**self._around(req), **values)
 
     def _around(self, req: falcon.Request) -> dict[str, Any]:
         user: User = getattr(req.context, "user", None) or User("", frozenset())

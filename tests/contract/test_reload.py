@@ -209,6 +209,12 @@ def test_the_same_data_is_not_on_trial(bench, data):
     assert not bench.store.reload(old, new, "w", 1000, lived=InForce("f", data)).trial
 
 
+def test_data_too_large_to_be_read_is_on_trial_also_where_no_data_lived(bench):
+    old, new = bench.running("a", data="0123456789x"), bench.ref("a")
+    claim = bench.store.reload(old, new, "w", 10, lived=InForce("f", None))
+    assert (claim.verdict, claim.trial) == (Verdict.OK, True)
+
+
 def test_a_reload_during_a_trial_keeps_the_data_that_lived(bench):
     old, second, third = bench.running("a"), bench.ref("a"), bench.ref("a")
     bench.write("a", data="2")
@@ -485,7 +491,8 @@ def test_a_client_that_asks_again_is_told_apart_from_a_message_that_comes_late(b
     assert bench.store.preview(ref, 1000).answered
     bench.store.control(Command.STOP, ["a"])
     bench.store.control(Command.RELOAD, ["a"], fresh=True)
-    assert "reloaded" in bench.hash("a"), "a stop is not replaced, and nothing else is changed"
+    assert bench.hash("a")["control"] == "stop"
+    assert "reloaded" not in bench.hash("a"), "the client must not take it for an answer to its request"
 
 
 @pytest.mark.wire

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import urllib.request
 
 import psutil
 import pytest
@@ -51,6 +52,18 @@ def test_a_signal_ends_it_with_everything_it_started(tmp_path, number):
         assert demo.end(number) == 130, demo.output
         assert "checks did not run, because the demo was interrupted" in demo.output.splitlines()[-1]
         assert "Traceback" not in demo.output
+        check_nothing_left(processes, tmp_path)
+
+
+def test_the_page_of_the_demo(tmp_path):
+    with Started(pytask("demo", "--web"), tmp_path, tmp_path, TMPDIR=str(tmp_path)) as demo:
+        demo.says("See it at http", SECONDS)
+        first = next(line for line in demo.output.splitlines() if line.strip())
+        address = re.search(r"http://127\.0\.0\.1:\d+/", first)[0]
+        with urllib.request.urlopen(f"{address}tasks", timeout=SECONDS) as answer:
+            assert b"<h1>Tasks</h1>" in answer.read()
+        processes = family(demo.process)
+        assert demo.end(signal.SIGINT) == 130, demo.output
         check_nothing_left(processes, tmp_path)
 
 

@@ -132,6 +132,7 @@ class SteeringWorld:
             data, epoch = self._new_data(self.jobs[task_id], kind), int(fields["epoch"])
             self._world.note(None, "reload", task_id, data)
             state.write(task_id, data=json.dumps(data))
+            state.erase(task_id, "reload_refused", "reloaded")  # with other data, as update.lua does
             self._data[task_id] = data["version"]
             verdict = self._world.server.store.control(Command.RELOAD, [task_id])[0]
             self._world.evidence.controlled(Command.RELOAD, task_id, verdict)

@@ -112,6 +112,8 @@ class World:
         self.evidence = Evidence(self)
         self.server = Server(self)
         self.places = ["w0", "w1", "w2"]
+        # How many of its processes claim what stands at the tail; the others are of the release before.
+        self.tails = self.stream("tails").choice((1, 1, 1, 0.7, 0.3))
         self.failovers = self._draw_failovers()
         self.monitors = {"w0", "w1"}
         self.links = {place: Link(self, place) for place in self.places}

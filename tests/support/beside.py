@@ -33,6 +33,7 @@ HERE = (
 GROUPS = (  # what their tests' ids begin with, and how many processes share them
     (("tests/simulation", "tests/unit/runtime/test_schedules_year.py"), 2),  # they compute
     (("tests/contract",), 1),  # unpatched: an asyncio loop beside threads is no matter of gevent's
+    (("tests/browser",), 1),  # unpatched, too: the browser's driver has an asyncio loop
     (("tests/chaos", "tests/integration"), 5),  # they wait six times as long as they work
 )
 LONG = (  # taken first: a long file that is taken last would be waited for by all

@@ -117,8 +117,7 @@ class ControlVerbs(PauseVerbs):
 
     def _ask_again(self, task_id: str) -> None:
         """A client asks: this is not a repetition of a reload that was answered, see request.lua."""
-        if text(self._state.fields(task_id), "control") != Verdict.STOP:
-            self._state.erase(task_id, "reload_refused", "reloaded")
+        self._state.erase(task_id, "reload_refused", "reloaded")
 
     def _forget_saved(self, task_id: str, *, fresh: bool) -> None:
         """What earlier runs have saved; after an end always: an earlier release did not remove it."""

@@ -65,7 +65,10 @@ class RedisStore:
         keys: Keys,
         retention: Retention | None = None,
         durability: Durability | None = None,
+        *,
+        tails: bool = True,
     ) -> None:
+        self.tails = tails
         self.incarnation: Incarnation | None = None
         self.ahead: list[bytes] | None = None
         self._keys = keys
@@ -92,12 +95,15 @@ class RedisStore:
         return self._redis.run(queue_calls.peek(self._scope, limit, source))
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
-        """Claim a batch: an answer for each ref, in order."""
+        """Claim a batch: an answer for each ref, in order; or for each id at the tail."""
         self.ahead = None
-        if not request.refs:
+        if not request.refs and request.tail is None:
             return []
         functions = tuple(request.functions)
         (reply,) = self._redis.run_durably([queue_calls.claim(self._scope, request, functions)])
+        if request.tail is not None:
+            claims, self.ahead = replies.tail_claims(request.tail, functions, reply)
+            return claims
         claims, ahead = replies.claims(request.refs, functions, reply)
         self.ahead = ahead if request.look else None
         return claims
@@ -344,7 +350,13 @@ class RedisStore:
     def leave(self, session: str) -> None:
         """Remove this worker's entry."""
         keys = self._keys
-        self._redis.pipeline([("ZREM", keys.workers, session), ("HDEL", keys.worker_info, session)])
+        self._redis.pipeline(
+            [
+                ("ZREM", keys.workers, session),
+                ("HDEL", keys.worker_info, session),
+                ("DEL", keys.claimed(session)),
+            ]
+        )
 
     def ping(self, session: str) -> None:
         """Publish to the feed of this session."""

@@ -18,7 +18,10 @@ from pytask.cli.name_clash import check_name_clash
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the data in this directory instead of a temporary one.",
 )
-def command(seconds: float | None, data_dir: Path | None) -> None:
+@click.option(
+    "--web", "page", is_flag=True, help="Also serve the page (pytask web), and open it in a browser."
+)
+def command(seconds: float | None, data_dir: Path | None, page: bool) -> None:
     """Demonstrate pytask on a private Redis server.
 
     Two workers run example tasks; one is killed, and the other takes over its tasks. This takes about 30
@@ -29,4 +32,8 @@ def command(seconds: float | None, data_dir: Path | None) -> None:
     check_name_clash()
     from pytask.demo.story import play
 
-    click.get_current_context().exit(play(seconds, data_dir))
+    if page:
+        from pytask.web import require
+
+        require()
+    click.get_current_context().exit(play(seconds, data_dir, page=page))

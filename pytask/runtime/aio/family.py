@@ -63,6 +63,8 @@ class Family:
         task = RunTask(code, loop=self.loop, name=name, context=context)
         if reply is None:
             self.root = task
+            # A library that cancels `asyncio.all_tasks()` would stop the tasks of the whole worker.
+            asyncio._unregister_task(task)  # noqa: SLF001 - there is no other way to hide one
         else:
             task.add_done_callback(cast("Callable[[asyncio.Task[Any]], object]", reply), context=context)
             self._add(task)

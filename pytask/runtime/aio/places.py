@@ -13,10 +13,15 @@ DEPTH = 100  # coroutines that wait for each other
 
 def whereabouts(task: asyncio.Task[Any]) -> str:
     """The name of a task, and the innermost function of the user's in which it waits."""
-    frames = list(_frames(task))
-    place = next((one for one in reversed(frames) if threads.is_of_user(one)), frames[-1] if frames else None)
+    place = innermost(task)
     what = f"coroutine {task.get_name()}"
     return what if place is None else f"{what} (in {threads.place(place)})"
+
+
+def innermost(task: asyncio.Task[Any]) -> FrameType | None:
+    """The frame of the user's innermost coroutine; of any, if there is none."""
+    frames = _frames(task)
+    return next((one for one in reversed(frames) if threads.is_of_user(one)), frames[-1] if frames else None)
 
 
 def _frames(task: asyncio.Task[Any]) -> list[FrameType]:

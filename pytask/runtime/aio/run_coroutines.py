@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from gevent import GreenletExit
 from gevent.event import AsyncResult
 
-from pytask.domain.errors import NotInLoop, NotRun, TooManyEvents
+from pytask.domain.errors import NotRun, TooManyEvents
+from pytask.domain.ports import Borrower
 from pytask.runtime import coroutine_owner
 from pytask.runtime.aio import places
 from pytask.runtime.aio.family import Family, RunTask
@@ -37,10 +38,14 @@ class LoopThread(Protocol):
     to_loop: Mailbox
     to_hub: Mailbox
     calls: dict[AsyncResult[Any], RunTask]  # that greenlets wait for
+    frees: set[asyncio.Task[None]]  # that close connections
 
     @property
     def is_here(self) -> bool:
         """Whether the caller is in it."""
+
+    def count(self, more: int) -> None:
+        """So many more runs have coroutines; in the event loop's thread."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -50,7 +55,7 @@ class LoopThread(Protocol):
 class RunCoroutines(Family):
     """Implements `runs.coroutine_ports.Coroutines`."""
 
-    __slots__ = ("alive", "reported", "run", "saves", "sent", "service")
+    __slots__ = ("alive", "borrower", "reported", "run", "saves", "sent", "service")
 
     def __init__(self, service: LoopThread, run: Run) -> None:
         super().__init__(service.loop)
@@ -62,6 +67,7 @@ class RunCoroutines(Family):
         # In the loop's thread: the newest of what is on its way.
         self.reported: dict[str, Any] | None = None
         self.saves: bytes | None = None
+        self.borrower: Borrower | None = None  # of Redis connections
 
     @property
     def here(self) -> bool:
@@ -93,17 +99,25 @@ class RunCoroutines(Family):
         self.service.to_loop.put(partial(self.ask_to_end, again=again))
 
     def _send(self, fn: Callable[..., object], *args: Any) -> None:
-        self.alive = True
+        if not self.alive:
+            self.alive = True
+            self.service.count(1)
         self.sent += 1
         self.service.to_loop.put(fn, *args)
+
+    def forget(self) -> None:
+        """The run is over."""
+        if self.borrower is not None:
+            self.service.to_loop.put(self._free)
 
     def whereabouts(self) -> list[str]:
         """The functions and lines where the coroutines are."""
         return [places.whereabouts(task) for task in self.tasks()]
 
     def _over(self, got: int, end: End | None) -> None:
-        if got == self.sent:
+        if got == self.sent and self.alive:
             self.alive = False
+            self.service.count(-1)
         if end is not None:
             self.run.start_over(*end)
         elif not self.alive:
@@ -261,7 +275,20 @@ class RunCoroutines(Family):
 
     def client(self) -> Any:
         """A Redis client for coroutines."""
-        raise NotInLoop("self.redis is not available in a coroutine yet")
+        if self.borrower is None:
+            self.borrower = self.run.new_borrower()
+        return self.run.host.backend.coroutines.client(_current_borrower)
+
+    def _free(self) -> None:
+        if self.borrower is not None and self.borrower.held:
+            freed = self.run.host.backend.coroutines.free(self.borrower)
+            self.service.frees.add(task := asyncio.Task(freed, loop=self.loop, context=Context()))
+            task.add_done_callback(self.service.frees.discard)
+
+
+def _current_borrower() -> Borrower | None:
+    owner: RunCoroutines | None = coroutine_owner.current()
+    return None if owner is None else owner.borrower
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:

@@ -724,3 +724,55 @@ def test_an_ended_loop_starts_again():
     made._start()
     assert made.loop is not first
     made.end()
+
+
+def test_a_library_that_cancels_all_tasks_of_the_loop_does_not_end_other_tasks():
+    async def start(self):
+        self.began = True
+        await asyncio.sleep(1000)
+
+    async def cleans(self):
+        for task in asyncio.all_tasks():
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    kinds = [
+        type(name, (Task,), {"Config": type("Config", (), {"NAME": name}), "start": method})
+        for name, method in (("demo", start), ("cleans", cleans))
+    ]
+    world = World(*kinds)
+    run = world.launch()
+    begun(world, run)
+    world.launch("b", "cleans")
+    until(lambda: "b" not in world.executor.living)
+    really_sleep(0.01)
+    assert not run.over
+    world.executor.ask("a", StopReason.STOP)
+    assert [one.trigger for one in [settled_of(world, "a")]] == [Trigger.STOP]
+
+
+def settled_of(world, task_id):
+    until(lambda: task_id not in world.executor.living)
+    return [one for one in world.commit() if one.trigger is not None and one.id == task_id][-1]
+
+
+def test_a_run_that_is_only_cancelled_needs_no_greenlet():
+    """50,000 of them would cost more than the coroutines that they stop."""
+    world = world_of(forever, timing=Timing().scaled(0.1))
+    run = world.launch()
+    begun(world, run)
+    world.executor.ask("a", StopReason.STOP)
+    assert run.dead is None
+    assert settled(world, run).trigger is Trigger.STOP
+
+
+def test_a_reload_of_a_run_that_is_only_cancelled_starts_another():
+    world = world_of(forever, timing=Timing().scaled(0.1))
+    run = world.launch()
+    begun(world, run)
+    world.executor.ask("a", StopReason.RELOAD)
+    until(lambda: world.executor.living.get("a") not in (None, run))
+    new = run_of(world)
+    begun(world, new)
+    world.executor.ask("a", StopReason.STOP)
+    until(lambda: new.over)

@@ -65,7 +65,7 @@ def client(redis):
 @pytest.fixture
 def page(client, redis, monkeypatch):
     """`page(**options)`; nothing looks in the background."""
-    monkeypatch.setattr(live.Hub.__init__, "__defaults__", (lambda _work: None,))
+    monkeypatch.setattr(live.Hub.__init__, "__defaults__", (lambda: None, lambda _work: None))
     return lambda **options: Page(client, redis, **options)
 
 

@@ -18,8 +18,9 @@ def hub(client):
 def test_a_viewer_is_told_of_what_it_shows_once(hub, client):
     all_of_it, one = hub.join(["tasks", "overview"], None), hub.join(["task"], "a")
     client.start("f", id="a")
-    hub.look(1.0)  # what is there now
-    assert all_of_it.wait(0) == one.wait(0) == []
+    hub.look(1.0)  # the pages were read before: all of it is read again
+    assert all_of_it.wait(0) == ["overview", "tasks"]
+    assert one.wait(0) == ["task"]
     client.stop("a")
     client.start("f", id="b")
     hub.look(2.0)
@@ -34,6 +35,7 @@ def test_a_task_that_is_deleted(hub, client):
     client.start("f", id="a")
     viewer = hub.join(["task", "log"], "a")
     hub.look(1.0)
+    assert viewer.wait(0) == ["log", "task"]
     client.remove("a")
     hub.look(2.0)
     assert viewer.wait(0) == ["task"]
@@ -53,6 +55,21 @@ def test_events_are_kept_for_tasks_that_somebody_looks_at(hub):
     hub.leave(viewer)
     hub.look(2.0)
     assert hub.events_of("a") == []
+
+
+def test_what_was_read_before_a_change_is_forgotten_before_viewers_are_told(client):
+    cleared = []
+    hub = Hub(client, lambda: cleared.append(viewer.wait(0)), lambda _work: None)
+    viewer = hub.join(["tasks"], None)
+    hub.look(1.0)
+    assert cleared == [[]]
+    assert viewer.wait(0) == ["tasks"]
+    hub.look(2.0)
+    assert len(cleared) == 1
+    client.start("f")
+    hub.look(3.0)
+    assert len(cleared) == 2
+    assert viewer.wait(0) == ["tasks"]
 
 
 def test_what_changes_all_the_time_waits_once(hub):

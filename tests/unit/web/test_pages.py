@@ -80,6 +80,21 @@ def test_an_action_on_many_is_counted_confirmed_and_done_once(page, client):
     assert "no longer known" in site.follow(site.post("/tasks/act", {"token": token})).text
 
 
+def test_all_that_failed_are_queued_again_from_the_overview(page, client, redis):
+    assert "Requeue all that failed" not in page().get("/").text
+    for number in range(3):
+        redis.hset(f"e-{number}", mapping={"function": "f", "state": "ERROR", "error": "x"})
+        redis.zadd("pytask:index:ERROR", {f"e-{number}": 1})
+    site = page()
+    form = re.search(r"<form.*?Requeue all that failed", site.get("/").text, re.DOTALL)[0]
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+    asked = site.post("/tasks/choose", fields).text
+    assert "Requeue 3 tasks?" in asked
+    token = re.search(r'name="token" value="([^"]+)"', asked)[1]
+    assert "3 queued again." in site.follow(site.post("/tasks/act", {"token": token})).text
+    assert client.count()["WAIT"] == 3
+
+
 def test_selected_tasks_and_those_that_are_left(page, client, running):
     client.start("f", id="a")
     running("r")

@@ -111,6 +111,9 @@ def claim(
     server: Text,
     space: Number,
     look: Number,  # how many ids behind the batch are returned
+    session: Text,  # "": the hashes are named; else none is, and what stands at the tail is claimed
+    base: Number,
+    take: Number,
     line: Text,
     kept: Number,
     event: ThreeTexts,

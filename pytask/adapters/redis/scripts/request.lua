@@ -1,6 +1,7 @@
 -- Store requests for the owners of runs.
 --
--- With `fresh` a client asks for a reload: an earlier one was answered, and this one is not a repetition of it.
+-- With `fresh` a client asks for a reload: an earlier one was answered, and this one is not a repetition of it.  The answer
+-- is removed, also where a request to stop is stronger: it must not be taken for one to this request.
 --
 -- With `late` it is a message, which every worker receives: where another worker has stored it, and its owner has answered
 -- it already, it must not be stored again.  The answer names the data in force: if that is still in the hash, and the
@@ -30,7 +31,7 @@ for i, hash in ipairs(hashes) do
     reply[i] = 'STATE'
   else
     if h[2] ~= stop and h[2] ~= request then call('HSET', hash, 'control', request, noted(h[3], line)) end
-    if fresh and h[2] ~= stop then call('HDEL', hash, 'reload_refused', 'reloaded') end
+    if fresh then call('HDEL', hash, 'reload_refused', 'reloaded') end
     reply[i] = 'REQUESTED'
   end
 end
