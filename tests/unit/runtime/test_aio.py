@@ -6,7 +6,6 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 import warnings
 from contextvars import ContextVar
 
@@ -394,7 +393,7 @@ def test_lines_are_of_the_task_and_pass_no_handler_in_its_thread(caplog):
 
     class Handler(logging.Handler):
         def emit(self, record):
-            threads.append(threading.get_ident())
+            threads.append(get_ident())
 
     async def start(self):
         logging.getLogger("some.library").warning("from %s", self.id)
@@ -407,7 +406,7 @@ def test_lines_are_of_the_task_and_pass_no_handler_in_its_thread(caplog):
         until(lambda: threads)
     finally:
         logging.getLogger("some").removeHandler(handler)
-    assert threads == [threading.get_ident()]
+    assert threads == [get_ident()]
     (record,) = [one for one in caplog.records if one.name == "some.library"]
     assert record.task == "a"
     assert record.getMessage() == "from a"
