@@ -872,3 +872,18 @@ def test_the_dump_of_greenlets_has_the_coroutines():
     assert lines[at + 1].endswith(" in forever")
     world.executor.ask("a", StopReason.STOP)
     until(lambda: run.over)
+
+
+def test_ends_of_many_runs_on_their_way_do_not_count_as_events():
+    """The mailbox also carries ends: 50,000 at once must not make an emit fail."""
+
+    async def start(self):
+        for _ in range(100):
+            self._run.coroutines.service.to_hub.put(list)
+        self.emit("fine")
+        return 1
+
+    world = World(
+        type("Demo", (Task,), {"Config": type("Config", (), {"NAME": "demo"}), "start": start}), max_pending=5
+    )
+    assert settled(world, world.launch()).trigger is Trigger.END
