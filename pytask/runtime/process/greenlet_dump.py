@@ -16,6 +16,7 @@ from greenlet import greenlet
 
 from pytask.domain.escaping import escaped
 from pytask.domain.wording import at
+from pytask.runtime.process.coroutine_frames import frames_of
 
 Place = tuple[str, int, str]
 OWN_FILE = __file__
@@ -79,11 +80,7 @@ def _is_of_run(one: Any, future: type) -> bool:
 
 def _awaits(task: Any) -> tuple[Place, ...]:
     """The functions that wait for each other, innermost last."""
-    found: list[Place] = []
-    code = task.get_coro()
-    while (frame := getattr(code, "cr_frame", None) or getattr(code, "gi_frame", None)) is not None:
-        found.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
-        code = getattr(code, "cr_await", None) or getattr(code, "gi_yieldfrom", None)
+    found = [(one.f_code.co_filename, one.f_lineno or 0, one.f_code.co_name) for one in frames_of(task)]
     return tuple(found[-FRAMES:])
 
 
