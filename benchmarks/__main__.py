@@ -150,11 +150,39 @@ def saved(options: argparse.Namespace, results: Results) -> None:
     results.keep("saves", {"rows": list(saves.measured(share(options)))})
 
 
+def seen_by_viewers(options: argparse.Namespace, results: Results) -> None:
+    """The page, with many tasks and many viewers."""
+    from benchmarks import web
+
+    results.keep("web", {"rows": list(web.measured(share(options)))})
+
+
 def paused(options: argparse.Namespace, results: Results) -> None:
     """How soon a paused task goes on."""
     from benchmarks import pauses
 
     results.keep("pauses", {"rows": list(pauses.measured(share(options)))})
+
+
+def counted(options: argparse.Namespace, results: Results) -> None:
+    """What metrics cost."""
+    from benchmarks import metrics
+
+    results.keep("metrics", {"rows": list(metrics.measured(times(options, 7), share(options)))})
+
+
+def coroutines(options: argparse.Namespace, results: Results) -> None:
+    """Coroutines beside greenlets."""
+    from benchmarks import aio
+
+    results.keep("aio", {"rows": list(aio.measured(times(options), share(options)))})
+
+
+def million(options: argparse.Namespace, results: Results) -> None:
+    """A million running tasks."""
+    from benchmarks import million as module
+
+    results.keep("million", {"rows": list(module.measured(share(options)))})
 
 
 def command_line(options: argparse.Namespace, results: Results) -> None:
@@ -199,7 +227,11 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "timers": timed,
     "saves": saved,
     "pauses": paused,
+    "web": seen_by_viewers,
     "groups": grouped,
+    "metrics": counted,
+    "aio": coroutines,
+    "million": million,
     "growth": grow,
     "cli": command_line,
     "profile": profiled,

@@ -1,5 +1,6 @@
 """The tasks that the benchmarks run; a target for `pytask run`."""
 
+import asyncio
 import logging
 import time
 
@@ -30,6 +31,27 @@ class Sleeper(Task):
     def start(self):
         while True:
             gevent.sleep(3600)
+
+
+class AioNoop(Task):
+    """As Noop, as a coroutine."""
+
+    class Config:
+        NAME = "aio-noop"
+
+    async def start(self):
+        mark((self.task_data or {}).get("sent", 0))
+
+
+class AioSleeper(Task):
+    """As Sleeper, as a coroutine."""
+
+    class Config:
+        NAME = "aio-sleeper"
+
+    async def start(self):
+        while True:  # noqa: ASYNC110 - as most tasks do
+            await asyncio.sleep(3600)
 
 
 class Gated(Task):

@@ -112,6 +112,14 @@ class Keys:
         """The ids in the timers that wait until the rate of their function lets them start."""
         return f"{self.own}rated:{function}".encode(errors="surrogateescape")
 
+    def claimed(self, session: str) -> str:
+        """What the last claim of a session took from the tail of the queue (see claim.lua)."""
+        return f"{self.own}claimed:{session}"
+
+    def samples(self, ring: str) -> str:
+        """The ring of samples of the fleet's figures (hash): the hour's or the day's."""
+        return f"{self.own}samples:{ring}"
+
     def log(self, task_id: str) -> str:
         """The ring of the lines that a task's runs logged, the newest last."""
         return f"{self.namespace}pytask:log:{task_id}"

@@ -16,6 +16,9 @@ from pytask.domain.record import Change, Claim, StartFields
 
 SHORT_LIST = 128  # copies of a claimed id are removed from lists up to this length
 KEEP_REJECTED = 1000
+# Seconds for which is known what the last claim of a session took from the tail.  It is repeated for half of
+# a lease at the most; this is so much longer because a server's clock may be set forward meanwhile.
+RECORD_KEPT = 24 * 3600
 COUNTS = ("restarts", "failed_at", "restart_times")  # that an end takes away
 FORGOTTEN = ("not_before", *COUNTS)  # that a start takes away
 HELD = "its function is paused"

@@ -36,6 +36,7 @@ from pytask.domain.record import (
     Suspect,
     Verdict,
 )
+from pytask.domain.samples import Crew, Ring
 
 
 class Timetable(Protocol):
@@ -73,6 +74,7 @@ class Store(Protocol):
     who: str  # recorded in the history of tasks that this store changes
     incarnation: Incarnation | None  # as seen by the last renew(); None before the first
     ahead: list[bytes] | None  # ids after the batch of the last claim(), as by peek(); None: not read
+    tails: bool  # whether claim() may be asked for what stands at the tail (not in a cluster)
 
     @property
     def schedules(self) -> Timetable:
@@ -85,7 +87,12 @@ class Store(Protocol):
         """
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
-        """Claim a batch; returns an answer for each ref, in order."""
+        """Claim a batch; returns an answer for each ref, in order.
+
+        Of a `tail` an answer for each id that it met, up to the first that cannot be a task; `ahead` then has
+        one id at the most.  A repeat is answered with the ids of the first call: ALREADY for those whose run
+        still is that of this call, else MOVED.
+        """
 
     def reject(self, raw: bytes, reason: IdFault, source: str | None = None) -> Verdict:
         """Move `raw` from the list to `pytask:rejected`; MOVED if the list changed.
@@ -240,6 +247,12 @@ class Store(Protocol):
     def tidy(self, monitor: str, silent: float) -> None:
         """Record a sweep of `monitor`; remove workers that have long been silent."""
 
+    def sample(self, ring: Ring, crew: Crew | None = None) -> bool:
+        """Keep a sample of the fleet in a ring; False if there is one of this period already.
+
+        Without `crew`, the sums of the workers' figures, it only tells whether one is due.
+        """
+
     def retire(self) -> None:
         """Delete the hashes of finished tasks whose retention is over and that are not queued again."""
 
@@ -312,10 +325,24 @@ class Borrower:
     logged: bool = False  # its wait has been logged
 
 
+class CoroutineRedis(Protocol):
+    """Redis clients for coroutines; called in the thread of their loop."""
+
+    def client(self, current: Callable[[], Borrower | None]) -> Any:
+        """The client that all coroutines share; `current` returns the calling run."""
+
+    async def free(self, borrower: Borrower) -> None:
+        """Close the connections that an ended run did not return."""
+
+
 class Backend(Protocol):
     """Creates stores, queues and feeds, each with a connection of its own."""
 
     cooperative: bool  # its sockets need a patched process
+
+    @property
+    def coroutines(self) -> CoroutineRedis:
+        """Clients for coroutines."""
 
     def store(self) -> Store:
         """A store for one greenlet."""

@@ -168,11 +168,29 @@ class Risk:
     fix: str  # what to do; a command if possible
 
 
+@attrs.frozen
+class Tail:
+    """A claim of what stands at the tail, whatever it is: `Store.claim` answers with the ids.
+
+    The i-th of them gets the run id `<session>:<base + i>`.  A repeat names the same base, and is answered
+    with the runs of the first call; each new request of a session needs a larger one.
+    """
+
+    session: str
+    base: int
+    count: int  # at most so many ids; 0: no more of them, also by a call that comes late (see `claim.lua`)
+
+    def ref(self, place: int, task_id: str) -> RunRef:
+        """The run of the id at this place, from 1."""
+        return RunRef(task_id, f"{self.session}:{self.base + place}")
+
+
 @attrs.frozen(kw_only=True)
 class ClaimRequest:
-    """One batch: ids as peeked at the tail of `source` (oldest last), each with a new run id."""
+    """One batch: ids as peeked at the tail of `source` (oldest last), each with a new run id; or a `tail`."""
 
-    refs: tuple[RunRef, ...]
+    refs: tuple[RunRef, ...] = ()
+    tail: Tail | None = None  # instead of `refs`: only of the queue
     functions: frozenset[str]
     worker: str
     source: str | None = None  # None: the queue; else the parking list of that function

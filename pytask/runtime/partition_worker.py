@@ -6,7 +6,6 @@ partition.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -64,11 +63,16 @@ class Session:
     def renew(self) -> None:
         """Start a new session, whose run ids have never been used."""
         self.id = self._prefix + self._fresh_id() + self._mark
-        self._counter = itertools.count(1)
+        self._used = 0  # numbers of runs
 
     def next_run(self) -> str:
         """A new unique run id: the fencing token."""
-        return f"{self.id}:{next(self._counter)}"
+        return f"{self.id}:{self.reserve(1) + 1}"
+
+    def reserve(self, count: int) -> int:
+        """Reserve this many numbers for runs of this session; returns the one before them."""
+        self._used += count
+        return self._used - count
 
 
 class Connections:

@@ -9,11 +9,13 @@ from functools import partial
 import attrs
 import gevent
 
+from pytask.domain.control import StopReason
 from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
 from pytask.domain.ports import Backend
 from pytask.domain.task import Task
 from pytask.logger import get_logger
 from pytask.runtime import thread_owners, tree
+from pytask.runtime.aio.lag_watch import LagWatch, LagWatchPorts
 from pytask.runtime.aio.service import AsyncioLoop
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.partition_worker import PartitionWorker, PartitionWorkerPorts
@@ -99,6 +101,10 @@ class Worker:
             PartitionWorker(backend, settings, monitors if index else prestart, shared, (index, count))
             for index, backend in enumerate(backends)
         ]
+        self.lag_watch = LagWatch(LagWatchPorts(
+            loop=self.asyncio, limit=settings.block_limit, lease=settings.timing.lease, clock=ports.clock,
+            on_silent=self._loop_is_silent,
+        ))  # fmt: skip
         self._life = ports.life
         self.neighbors = None
         if ports.life.lock is not None:
@@ -175,6 +181,7 @@ class Worker:
             for name, run in partition.services():
                 service = partial(self._claim, run) if name == "consumer" else run
                 self._spawn(f"{name} {index}" if len(self.partitions) > 1 else name, service)
+        self._spawn("lag watch", self.lag_watch.run)
         if self.neighbors is not None:
             self._spawn("neighbors", self.neighbors.run)
 
@@ -183,6 +190,13 @@ class Worker:
         if self.neighbors is not None:
             self.neighbors.looked.wait()
         run()
+
+    def _loop_is_silent(self) -> None:
+        """Hand back what has coroutines; what cannot be stopped ends the process, as for a lost lease."""
+        for partition in self.partitions:
+            for run in list(partition.executor.living.values()):
+                if run.coroutines is not None and run.coroutines.alive:
+                    partition.executor.stop_reason(run, StopReason.HAND_BACK)
 
     def _reached(self) -> None:
         """Every claim waits for the first acknowledged renewal; log it when all partitions have one."""
@@ -289,6 +303,7 @@ class Worker:
         # With its entry, others can prove that the runs are dead that could not be released.
         gone = [one for one in self.partitions if one.idle or self._life.lock is None]
         gevent.joinall([tree.Service.spawn(partition.deregister, limit) for partition in gone])
+        self.lag_watch.end()
         for partition in self.partitions:
             partition.end_services()
         # Their sockets are closed with them, so killing them here cannot mix up replies.

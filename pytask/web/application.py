@@ -17,7 +17,7 @@ from pytask.domain.errors import (
     TaskRunning,
     Unavailable,
 )
-from pytask.web.guard import Guard, refuse_in_worker
+from pytask.web.guard import METRICS, Guard, refuse_in_worker
 from pytask.web.pages import (
     findings,
     functions,
@@ -55,7 +55,7 @@ def made(client: Client, options: SiteOptions) -> Callable[..., Iterable[bytes]]
         for path, resource in routes.pages(site).items():
             app.add_route(path, resource)
     if options.metrics is not None:
-        app.add_route("/metrics", Mounted(options.metrics))
+        app.add_route(METRICS, Mounted(options.metrics))
     app.add_error_handler(PytaskError, lambda *words: _told(site, *words))
     app.add_error_handler(falcon.HTTPError, lambda *words: _refused(site, *words))
     found: Callable[..., Iterable[bytes]] = app

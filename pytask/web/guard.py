@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from pytask.web.site import Site
 
 COOKIE = "pytask_session"
 OPEN_PATHS = ("/login", "/static/")  # what is needed before a login
+METRICS = "/metrics"
 METHODS = ("GET", "HEAD", "POST")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -50,6 +52,7 @@ class Guard:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._scrapers: dict[str, str] = {}  # what the last scraper sent -> its login
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Refuse what must not reach a page."""
@@ -99,12 +102,41 @@ class Guard:
         access = self._site.options.access
         if access is None:
             return User()
+        if isinstance(access, Passwords) and req.path == METRICS:
+            return self._scraper(req, access)
         if isinstance(access, Passwords):
             cookies = req.get_cookie_values(COOKIE)
             return self._site.sessions.user(cookies[0]) if cookies and self._site.sessions else None
         return access.user(req.env.get("REMOTE_ADDR", ""), req.get_header(access.header))
 
+    def _scraper(self, req: falcon.Request, access: Passwords) -> User | None:
+        """Prometheus fills in no form: it sends the name and the password each time."""
+        kind, _, word = (req.auth or "").partition(" ")
+        if kind.lower() != "basic" or self._site.sessions is None:
+            return None
+        try:
+            name, _, password = base64.b64decode(word, validate=True).decode().partition(":")
+        except ValueError:
+            return None
+        keys = (f"name {name[:64]}", f"from {req.env.get('REMOTE_ADDR', '')}")
+        if self._site.throttle.wait(*keys) > 0:
+            return None
+        # Each check of a password takes a moment in which nobody else is answered.
+        known = self._site.sessions.user(self._scrapers.get(req.auth or ""))
+        if known is not None:
+            return known
+        entry = access.check(name, password)
+        if entry is None:
+            self._site.throttle.failed(*keys)
+            return None
+        self._scrapers = {req.auth or "": self._site.sessions.open(name, entry.mark)}
+        return entry.user
+
     def _asked_to_log_in(self, req: falcon.Request) -> Exception:
+        if req.path == METRICS and self._site.sessions is not None:
+            return falcon.HTTPUnauthorized(
+                description="send a user's name and password", challenges=['Basic realm="pytask"']
+            )
         if self._site.sessions is None:
             return falcon.HTTPUnauthorized(
                 description="the proxy has named no user who may look at this page"

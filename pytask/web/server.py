@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 import gevent.event
 from gevent.pool import Pool
-from gevent.pywsgi import WSGIServer
+from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from pytask.domain.errors import ConfigError, OpenToTheWorld
 from pytask.logger import get_logger
@@ -25,8 +25,21 @@ CLOSING = 1.0  # seconds for requests that are being answered, at the end
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 
 
+class Handler(WSGIHandler):
+    """Answers the requests of one connection."""
+
+    def handle_error(self, t: Any, v: Any, tb: Any) -> None:
+        """A browser that has read nothing for too long is dropped without a traceback."""
+        if isinstance(v, TimeoutError):
+            self.close_connection = True
+            return
+        super().handle_error(t, v, tb)
+
+
 class Server(WSGIServer):
     """Sends each part at once, and drops who takes none."""
+
+    handler_class = Handler
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve one connection."""

@@ -77,6 +77,7 @@ class Site:
         access = options.access
         self.sessions = Sessions(access) if isinstance(access, Passwords) else None
         self._templates = _templates()
+        self._parts = frozenset(self._templates.list_templates(filter_func=lambda name: "/" in name))
 
     def run(self, operation: Callable[[Partitions], Op[T]]) -> T:
         """The result of an operation of the client's partitions."""
@@ -99,13 +100,19 @@ class Site:
     def show(self, req: falcon.Request, resp: falcon.Response, name: str, values: Mapping[str, Any]) -> None:
         """Write a page, or the part of it that `?part=` asks for."""
         part = req.get_param("part")
-        file = f"{name}.html"
-        if part is not None:
-            file = f"parts/{part}.html" if part.isidentifier() else ""
-            if file not in self._templates.list_templates():
-                raise falcon.HTTPNotFound(description="there is no such part of the page")
         resp.content_type = falcon.MEDIA_HTML
-        resp.text = self._templates.get_template(file).render(**self._around(req), **values)
+        if part is None:
+            resp.text = self._rendered(req, f"{name}.html", values)
+            return
+        file = f"parts/{part}.html"
+        if file not in self._parts:
+            raise falcon.HTTPNotFound(description="there is no such part of the page")
+        # Many viewers ask for it at the same moment: it is drawn once for all who may see the same.
+        key = ("part", file, req.root_path, _here(req), req.context.user.rights)
+        resp.text = self.read(key, lambda: self._rendered(req, file, values))
+
+    def _rendered(self, req: falcon.Request, file: str, values: Mapping[str, Any]) -> str:
+        return self._templates.get_template(file).render(**self._around(req), **values)
 
     def _around(self, req: falcon.Request) -> dict[str, Any]:
         user: User = getattr(req.context, "user", None) or User("", frozenset())
@@ -120,10 +127,10 @@ class Site:
                 'id="part-{}" data-topics="{}" hx-get="{}" hx-trigger="{}, again" hx-swap="morph:outerHTML"'
             ).format(name, " ".join(topics), address, triggers)
 
-        def to(path: str, **params: Any) -> str:
+        def to(path: str, **params: Any) -> Markup:
             """The address of a page, with those parameters that have a value."""
             given = {key: value for key, value in params.items() if value not in (None, "", (), [])}
-            return f"{root}{path}" + (_query(given) if given else "")
+            return escape(f"{root}{path}" + (_query(given) if given else ""))
 
         return {
             "to": to,
@@ -168,8 +175,7 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         auto_reload=False,
     )
-    made.filters["block"] = text.block
-    made.filters["e"] = escape
+    made.filters |= {"block": text.block, "exact": text.exact}
     return made
 
 

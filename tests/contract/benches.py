@@ -15,7 +15,7 @@ from pytask.adapters.redis.acl import rules
 from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.adapters.rules import Retention
 from pytask.domain.lifecycle import RESTING, State, Trigger
-from pytask.domain.record import Change, ClaimRequest, Expiry, RunRef
+from pytask.domain.record import Change, ClaimRequest, Expiry, RunRef, Tail
 
 KEEP = Retention(ended=60, error=120, stopped=None)
 NAMESPACE = "{pt}:"
@@ -54,6 +54,18 @@ class Bench:
     def claim(self, *refs, **options):
         return self.store.claim(self.request(*refs, **options))
 
+    def tail(self, count, session="session"):
+        """A claim of so many ids at the tail, with numbers of their own."""
+        first = next(self._runs)
+        for _ in range(count):
+            next(self._runs)
+        return Tail(session, first - 1, count)
+
+    def claim_tail(self, tail, **options):
+        """A claim of what stands at the tail; the same `tail` again is a repeat."""
+        tail = self.tail(tail) if isinstance(tail, int) else tail
+        return self.store.claim(self.request(tail=tail, **options))
+
     def running(self, task_id, **fields):
         """Push and claim a task; its run."""
         self.push(task_id, **fields)
@@ -85,6 +97,7 @@ class Bench:
             "leases": self.leases(),
             "indexes": {state: self.index(state) for state in RESTING},
             "timers": self.timers(),
+            "claimed": self.claimed(),
             "paused": self.paused(),
             "workers": self.workers(),
             "marker": self.marker(),
@@ -193,6 +206,7 @@ class MemoryBench(Bench):
             state.leases,
             state.timers,
             state.paused,
+            state.claimed,
         ):
             kept.clear()
         for ids in state.index.values():
@@ -266,6 +280,18 @@ class MemoryBench(Bench):
 
     def set_timer(self, task_id, ms):
         self.state.timers[task_id] = ms
+
+    def samples(self, ring):
+        return {str(at): line.decode() for at, line in self.state.samples.get(ring, {}).items()}
+
+    def set_sample(self, ring, place, line):
+        self.state.samples.setdefault(ring, {})[place] = line.encode()
+
+    def claimed(self):
+        return {session: (base, ids) for session, (base, ids, _) in self.state.claimed.items()}
+
+    def forget_claims(self):
+        self.state.claimed.clear()
 
     def paused(self):
         return set(self.state.paused)
@@ -366,7 +392,15 @@ class MemoryBench(Bench):
     def dump(self):
         state = self.state
         kept = (state.values, state.expires, state.queue, state.parking, state.rejected, state.runs)
-        more = (state.timers, sorted(state.paused), state.leases, state.index, state.workers, state.monitors)
+        more = (
+            self.claimed(),
+            state.timers,
+            sorted(state.paused),
+            state.leases,
+            state.index,
+            state.workers,
+            state.monitors,
+        )
         return repr((kept, more, list(state.events)))
 
     def close(self):
@@ -478,6 +512,7 @@ class RedisBench(Bench):
         queue, *parking, rejected = ([raw.decode(errors="replace") for raw in next(found)] for _ in lists)
         *indexes, workers = ({raw.decode() for raw in next(found)} for _ in sets)
         leases, timers, paused, runs, marker = found
+        claimed = self.claimed()
         return {
             "hashes": hashes,
             "queue": queue,
@@ -486,6 +521,7 @@ class RedisBench(Bench):
             "runs": _texts(runs),
             "leases": _scores(leases),
             "timers": _scores(timers),
+            "claimed": claimed,
             "paused": {raw.decode() for raw in paused},
             "indexes": dict(zip(RESTING, indexes, strict=True)),
             "workers": workers,
@@ -518,6 +554,25 @@ class RedisBench(Bench):
 
     def set_timer(self, task_id, ms):
         self.raw.zadd(self.keys.timers, {task_id: ms})
+
+    def samples(self, ring):
+        return _texts(self.raw.hgetall(self.keys.samples(ring)))
+
+    def set_sample(self, ring, place, line):
+        self.raw.hset(self.keys.samples(ring), place, line)
+
+    def claimed(self):
+        head = self.keys.claimed("").encode()
+        found = {}
+        for key in self.raw.scan_iter(head + b"*"):
+            base, *ids = self.raw.get(key).decode().split("\n")
+            assert self.raw.ttl(key) > 0
+            found[key.removeprefix(head).decode()] = (int(base), ids)
+        return found
+
+    def forget_claims(self):
+        for key in self.raw.scan_iter(self.keys.claimed("*")):
+            self.raw.delete(key)
 
     def paused(self):
         return {raw.decode() for raw in self.raw.smembers(self.keys.paused)}

@@ -30,6 +30,7 @@ from pytask.domain.record import (
     Expiry,
     InForce,
     RunRef,
+    Tail,
     Trial,
     Verdict,
 )
@@ -148,6 +149,8 @@ class Contract(RuleBasedStateMachine):
         self.on_hold = set()  # what waits and is paused, as of the last step
         self.stops = {}  # id -> the run that is asked to stop, as of the last step
         self.epochs = [{}, {}]
+        self.tails = []  # claims of what stood at the tail, the newest first
+        self.told = {}  # run -> the id for which such a claim has made it
 
     def both(self, act):
         """The answer, which must be alike."""
@@ -263,14 +266,48 @@ class Contract(RuleBasedStateMachine):
         """Ids that moved meanwhile, copies within one batch, and a repeat of an old claim."""
         self.claim([*map(self.ref, ids), self.old(back)], ("f", "g"), None, quarantine)
 
+    @rule(
+        worker=st.integers(0, 2),
+        limit=st.integers(0, 5),
+        functions=st.sampled_from((("f",), ("f", "g"))),
+        quarantine=st.integers(0, 2),
+        server=servers,
+        back=st.none() | st.integers(0, 3),
+    )
+    def claim_tail(self, worker, limit, functions, quarantine, server, back):
+        """What stands at the tail: a new call; or an earlier one that is repeated, closed, or comes late."""
+        if back is None or back >= len(self.tails):
+            self.tails.insert(0, Tail(f"session-{worker}", next(self.numbers), limit))
+            for _ in range(limit):
+                next(self.numbers)
+            tail = self.tails[0]
+        else:
+            tail = attrs.evolve(self.tails[back], count=min(limit, self.tails[back].count))
+        options = {"functions": functions, "quarantine": quarantine, "max_data": 10}
+
+        def act(bench):
+            found = of_server(bench, server, lambda word: bench.claim_tail(tail, **options, server=word))
+            return answers_of(found), bench.store.ahead
+
+        before = self.benches[1].runs()
+        answers, _ = self.both(act)
+        for task_id, run, verdict, *_ in answers:
+            ref = RunRef(task_id, run)
+            if verdict is Verdict.OK:
+                assert task_id not in before
+                assert run not in self.told, "the run of another call"
+                self.told[run] = task_id
+                self.known.insert(0, ref)
+            elif verdict is Verdict.ALREADY:  # exactly what this call has claimed before
+                assert before[task_id] == run
+                assert self.told[run] == task_id
+
     def claim(self, refs, functions, source, quarantine, server=""):
         options = {"functions": functions, "source": source, "quarantine": quarantine, "max_data": 10}
 
         def act(bench):
             found = of_server(bench, server, lambda word: bench.claim(*refs, **options, server=word))
-            return [
-                (c.id, c.run, c.verdict, c.function, c.data, c.crashes, c.oversize, c.fields) for c in found
-            ]
+            return answers_of(found)
 
         before = self.benches[1].queue()
         answers = self.both(act)
@@ -624,6 +661,11 @@ def of_server(bench, server, act):
     with pytest.raises(FailoverSuspected):
         act("0" * 40)
     return []
+
+
+def answers_of(claims):
+    """All but the epochs and the delays, which are times."""
+    return [(c.id, c.run, c.verdict, c.function, c.data, c.crashes, c.oversize, c.fields) for c in claims]
 
 
 def sum_of_steps(bench, expiry):

@@ -209,6 +209,12 @@ def test_the_same_data_is_not_on_trial(bench, data):
     assert not bench.store.reload(old, new, "w", 1000, lived=InForce("f", data)).trial
 
 
+def test_data_too_large_to_be_read_is_on_trial_also_where_no_data_lived(bench):
+    old, new = bench.running("a", data="0123456789x"), bench.ref("a")
+    claim = bench.store.reload(old, new, "w", 10, lived=InForce("f", None))
+    assert (claim.verdict, claim.trial) == (Verdict.OK, True)
+
+
 def test_a_reload_during_a_trial_keeps_the_data_that_lived(bench):
     old, second, third = bench.running("a"), bench.ref("a"), bench.ref("a")
     bench.write("a", data="2")

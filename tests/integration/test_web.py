@@ -1,9 +1,11 @@
 """`pytask web` as people start it: addresses, logins, the page beside a real worker."""
 
+import shlex
 import subprocess
 import sys
 
 import pytest
+import redis
 
 from tests.integration.conftest import ROOT, Crew, wait_until
 from tests.support.cli_tools import environment
@@ -36,16 +38,21 @@ def web(redis_url, tmp_path):
 
 
 @pytest.fixture
-def served(redis_url, tmp_path):
+def served_at(tmp_path):
     made = []
 
-    def start(*words):
-        made.append(Served(redis_url, tmp_path, *words))
+    def start(url, *words):
+        made.append(Served(url, tmp_path, *words))
         return made[-1]
 
     yield start
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def served(served_at, redis_url):
+    return lambda *words: served_at(redis_url, *words)
 
 
 def test_a_missing_package_is_named_with_the_extra(web, tmp_path):
@@ -83,6 +90,22 @@ def test_options_that_do_not_fit(web):
     assert web("--proxy", "10.0.0.1").returncode == 2
     assert web("--auth", "users", "--auth-header", "X-User").returncode == 2
     assert web("--auth-header", "X-User", "--rights", "fly").returncode == 78
+
+
+def test_who_may_only_read_redis_sees_every_page(served_at, redis_url):
+    printed = subprocess.run(
+        [sys.executable, "-m", "pytask", "acl", "watcher"], capture_output=True, text=True, check=True,
+        env=environment(),
+    ).stdout  # fmt: skip
+    with redis.Redis.from_url(redis_url) as client:
+        words = shlex.split(printed.replace("PASSWORD", "open"))
+        client.execute_command(*words[words.index("ACL") :])
+        client.hset("a", mapping={"function": "f", "data": "{}"})
+        client.lpush("new-task", "a")
+    page = served_at(redis_url.replace("redis://", "redis://pytask-watcher:open@"), "--read-only")
+    for path in ("/", "/tasks", "/task?id=a", "/workers", "/functions", "/schedules", "/limits", "/rejected"):
+        status, text = page.get(path)
+        assert status == 200, text
 
 
 def test_the_page_beside_a_worker(served, redis_url, tmp_path):

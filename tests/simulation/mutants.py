@@ -29,6 +29,7 @@ from pytask.runtime.services.claims import Claims
 from tests.simulation.policy_mutants import POLICY_MUTANTS
 from tests.simulation.process import Alarm
 from tests.simulation.steering_mutants import STEERING_MUTANTS, TURNS
+from tests.simulation.tail_mutants import TAIL_MUTANTS
 
 
 @attrs.frozen(kw_only=True)
@@ -392,4 +393,20 @@ MUTANTS |= {
         turns=name in TURNS,
     )
     for name, (what, patches) in STEERING_MUTANTS.items()
+}
+TAIL_SEEDS = {  # of worlds in which those of claims of the tail show
+    "tail_any_age": 2, "tail_claims_again": 2, "tail_unasked": 10, "tail_same_numbers": 22,
+    "tail_late_answer": 2,
+}  # fmt: skip
+UNANSWERED = Mutant(
+    what="", patches=(), faults=("lost_replies", "lost_requests", "deaf"), aim=("claim",), longest=60.0
+)
+MUTANTS |= {
+    name: attrs.evolve(
+        MUTANTS["row12"] if name == "tail_late_answer" else UNANSWERED,
+        what=what,
+        patches=patches,
+        seed=TAIL_SEEDS.get(name, 0),
+    )
+    for name, (what, patches) in TAIL_MUTANTS.items()
 }

@@ -13,6 +13,7 @@ from pytask.domain.errors import ConfigError, Unavailable
 
 FAST = (0.0002, 0.002)  # seconds, one way
 SLOW = (0.1, 1.2)
+LATE = (2.0, 60.0)
 TIMED_OUT = object()
 NOTHING = {}
 VERBS = (
@@ -32,6 +33,7 @@ class Link:
         self.world = world
         self.place = place
         self.random = world.stream(f"link {place}")
+        self._late = world.stream(f"late {place}")
         self.slow = 0
         self.cut = 0  # these are counters: faults of one kind may overlap
         self.deaf = 0
@@ -45,6 +47,10 @@ class Link:
 
     def request_lost(self):
         return bool(self.cut or (self.lose_requests and self.random.random() < 0.6))
+
+    def late(self):
+        """Seconds after which a lost request arrives, when nobody waits for it any more; None: never."""
+        return self._late.uniform(*LATE) if not self.cut and self._late.random() < 0.3 else None
 
     def reply_lost(self):
         return bool(self.cut or self.deaf or (self.lose_replies and self.random.random() < 0.6))
@@ -87,8 +93,9 @@ class Connection:
         call = Call(self.process, link, verb, args, how, loop.time)
         if link.aims:
             world.aimed(link, self.process, verb)
-        if not link.request_lost():
-            loop.later(None, link.delay(), world.server.arrive, call)
+        delay = link.late() if link.request_lost() else link.delay()
+        if delay is not None:
+            loop.later(None, delay, world.server.arrive, call)
         limit = loop.timer(self.process.timing.call_timeout + wait)
         limit.start(call.deliver, TIMED_OUT)
         outcome = None
@@ -113,6 +120,11 @@ class Store(Connection):
     """The port, each verb a call."""
 
     incarnation = ahead = None
+
+    @property
+    def tails(self):
+        """Some processes are of the release before, which names the ids that it claims."""
+        return self.process.tails
 
     def claim(self, request):
         self.ahead = None

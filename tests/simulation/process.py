@@ -44,6 +44,7 @@ class Process(Life):
         self.rate = 1.0 + self.random.uniform(-0.005, 0.005)
         self._offset = self.random.uniform(0, 1e6)
         self._ids = 0
+        self.tails = world.stream(f"tails {self.name}").random() < world.tails
         self.stopped = False  # by SIGSTOP
         self.hog = None  # the run that holds the process's only thread
         self.alarm_at = None

@@ -21,6 +21,7 @@ MOVES = {
 DATA = (
     "values", "expires", "queue", "parking", "rejected", "runs", "leases", "index", "workers", "infos",
     "monitors", "incarnation", "timers", "schedules", "occurrences", "paused", "paused_functions", "slots",
+    "claimed",
 )  # fmt: skip
 QUEUED = tuple(f'{{"event":"{name}"' for name in (Event.QUEUED, Event.REQUEUED, Event.ROLLED_BACK))
 RESTED = tuple(f'{{"event":"{name}"' for name in (Event.STOPPED, Event.ENDED, Event.ERROR))

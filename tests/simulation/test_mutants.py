@@ -14,7 +14,7 @@ PROMISES = {
     "saved lost", "saved again", "paused started", "paused acts", "not resumed",
     "data", "outcome", "unchecked", "rolled back", "not rolled back",
     "beyond the limit", "beyond the rate", "slot", "idle", "not woken",
-    "turn", "turn lost", "removed", "stop word",
+    "turn", "turn lost", "removed", "stop word", "run id used twice",
 }  # fmt: skip
 
 

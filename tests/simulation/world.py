@@ -112,6 +112,8 @@ class World:
         self.evidence = Evidence(self)
         self.server = Server(self)
         self.places = ["w0", "w1", "w2"]
+        # How many of its processes claim what stands at the tail; the others are of the release before.
+        self.tails = self.stream("tails").choice((1, 1, 1, 0.7, 0.3))
         self.failovers = self._draw_failovers()
         self.monitors = {"w0", "w1"}
         self.links = {place: Link(self, place) for place in self.places}
@@ -150,7 +152,7 @@ class World:
         return {place: draw.choice((15.0, 20.0, 30.0, draw.uniform(15, 60))) for place in places}
 
     def settings_of(self, process):
-        return Settings(name=process.name, max_tasks=SLOTS + self.more_slots, block_limit=None,
+        return Settings(name=process.name, max_tasks=SLOTS + self.more_slots, block_limit=None, samples=False,
                         slow_sweep=self.slow_sweep, hard_deadline=True, timing=self.timing,
                         failover=self.failovers.get(process.place, LEASE))  # fmt: skip
 

@@ -16,7 +16,7 @@ from pytask.adapters.memory.store import MemoryStore
 from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import MAX_ID_BYTES, STARTED, read_command
-from pytask.domain.ports import Borrower
+from pytask.domain.ports import Borrower, CoroutineRedis
 from pytask.domain.record import Notice, Risk
 
 FEED_BATCH = 256
@@ -128,6 +128,12 @@ class MemoryBackend:
             "the in-memory backend has no Redis client for `self.redis`: run this task on"
             " fakeredis.FakeRedis() or on a server instead"
         )
+
+    @property
+    def coroutines(self) -> CoroutineRedis:
+        """The same: raises :class:`ConfigError`."""
+        found: CoroutineRedis = self.user_client(lambda: None)
+        return found
 
     def close_user_client(self, borrower: Borrower) -> None:
         """Nothing to drop."""

@@ -51,6 +51,9 @@ class Keyspace:
             f"{own}slots:": lambda name: set(state.slots.taken.get(name, ())),
             f"{own}group:": lambda name: _scores(state.slots.lines.get(name, {})),
             f"{own}rated:": lambda name: _scores(state.slots.rated.get(name, {})),
+            f"{own}samples:": lambda name: _texts(
+                {str(at): one for at, one in state.samples.get(name, {}).items()}
+            ),
             f"{own}log:": lambda name: list(state.ring(name)),
         }
 

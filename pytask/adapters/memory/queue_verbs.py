@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import starmap, takewhile
 
 import attrs
 
@@ -15,8 +16,8 @@ from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.lifecycle import Trigger, destination, next_state
 from pytask.domain.limits import LOOK
-from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
-from pytask.domain.record import Claim, ClaimRequest, Due, RunRef, Verdict
+from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault, read_id
+from pytask.domain.record import Claim, ClaimRequest, Due, RunRef, Tail, Verdict
 
 TAKEN = (
     Verdict.OK, Verdict.DUPLICATE, Verdict.ROTATED, Verdict.DELAYED, Verdict.WAITING, Verdict.PAUSED,
@@ -31,13 +32,34 @@ class QueueVerbs(LimitVerbs):
         return _upto_long(self._state.waiting(source)[: -limit - 1 : -1])
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
-        """Claim a batch: an answer for each ref, in order."""
+        """Claim a batch: an answer for each ref, in order; or for each id at the tail."""
         self.ahead = None
+        if request.tail is not None:
+            self._require(request.server)
+            return self._claim_tail(request, request.tail)
         if not request.refs:
             return []
         self._require(request.server)
+        source, count = self._state.waiting(request.source), len(request.refs)
+        return self._claim(request, _reach(source, count, count + max(request.look, count + 16)))
+
+    def _claim_tail(self, request: ClaimRequest, tail: Tail) -> list[Claim]:
+        """Claim what stands at the tail; a repeat is answered with the runs of the first call."""
+        queue, base, ids = self._state.queue, *self._state.last_claim(tail.session)
+        if base < tail.base:
+            reach = _reach(queue, min(32, tail.count + 1), tail.count + 1) if tail.count else 0
+            ids = [raw.decode() for raw in takewhile(is_plain, queue[: -min(reach, tail.count) - 1 : -1])]
+            self._state.note_claim(tail.session, tail.base, ids)
+            refs = tuple(starmap(tail.ref, enumerate(ids, 1)))
+            return self._claim(attrs.evolve(request, refs=refs, look=1), reach)
+        if base > tail.base:
+            return []  # it comes late: others have followed it
+        refs = tuple(starmap(tail.ref, enumerate(ids, 1)))
+        return self._claim(attrs.evolve(request, refs=refs, look=0), 0)
+
+    def _claim(self, request: ClaimRequest, reach: int) -> list[Claim]:
+        """Claim the refs, of which those wait that are among the last `reach` of the list."""
         source = self._state.waiting(request.source)
-        reach = _reach(source, len(request.refs), request.look)
         window = set(source[-reach:]) if reach else set()
         places = request.quarantine
         took: set[bytes] = set()
@@ -310,9 +332,14 @@ def _upto_long(ids: Sequence[bytes]) -> list[bytes]:
     return found
 
 
-def _reach(source: Sequence[bytes], count: int, look: int) -> int:
-    """How far from the tail a claim of `count` ids reads: in steps, and none behind one that is too long."""
-    reach, want, step = 0, count + max(look, count + 16), count
+def is_plain(raw: bytes) -> bool:
+    """Whether an id in the queue can be a task."""
+    return not isinstance(read_id(raw), IdFault)
+
+
+def _reach(source: Sequence[bytes], step: int, want: int) -> int:
+    """How far from the tail a claim reads: `want` ids at most, in steps, and none behind one too long."""
+    reach = 0
     while reach < min(want, len(source)):
         part = source[max(0, len(source) - reach - step) : len(source) - reach]
         reach += len(part)

@@ -69,12 +69,12 @@ class ReloadVerbs(Verbs):
         if saved:
             state.write(new.id, saved=saved, saved_at=state.stamp())
         data = state.fields(new.id).get("data", b"")
-        tried = self._try(old, new.run, lived, data if len(data) <= max_data else b"")
+        tried = self._try(old, new.run, lived, data if len(data) <= max_data else None)
         self._announce_run(Event.RELOADED, new, worker, epoch)
         return attrs.evolve(self._answer(new, Verdict.OK, max_data), trial=tried)
 
-    def _try(self, before: RunRef, mark: str, lived: InForce | None, data: bytes) -> bool:
-        """Put data on trial; whether there is other data to go back to."""
+    def _try(self, before: RunRef, mark: str, lived: InForce | None, data: bytes | None) -> bool:
+        """Put data on trial (None: too large to be read); whether there is other data to go back to."""
         state, task_id = self._state, before.id
         fields = state.fields(task_id)
         of, trial = fields.get("data_ok"), text(fields, "trial")

@@ -11,6 +11,7 @@ import attrs
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.memory.slots import Slots
+from pytask.adapters.rules import RECORD_KEPT
 from pytask.domain import lifecycle as life
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.history import added
@@ -93,6 +94,7 @@ class MemoryState:
         self.leases: dict[str, int] = {}  # microseconds
         self.server = "memory"  # replaces the replication id; another value means a failover
         self.safe = True  # whether that server has all writes that this one acknowledged
+        self.claimed: dict[str, tuple[int, list[str], float]] = {}  # session -> base, ids, until when
         self.incarnation: dict[str, Any] = {}
         self.index: dict[State, dict[str, float]] = {state: {} for state in RESTING}
         self.occurrences: dict[str, list[bytes]] = {}  # their results, the newest first
@@ -100,6 +102,7 @@ class MemoryState:
         self.workers: dict[str, float] = {}
         self.infos: dict[str, WorkerInfo] = {}
         self.monitors: dict[str, float] = {}
+        self.samples: dict[str, dict[int, bytes]] = {}  # a ring's places
         self.events: deque[Published] = deque(maxlen=KEEP_EVENTS)
         self.listeners: list[Listener] = []
 
@@ -117,6 +120,17 @@ class MemoryState:
     def millis(self) -> int:
         """The clock in milliseconds, as timers and epochs keep it."""
         return self.micros() // 1000
+
+    # -- what claims took from the tail -----------------------------------------------------------------
+
+    def last_claim(self, session: str) -> tuple[int, list[str]]:
+        """The base of the last one of a session, -1 for none, and the ids that it took."""
+        base, ids, until = self.claimed.get(session, (-1, [], 0.0))
+        return (base, ids) if until > self.now() else (-1, [])
+
+    def note_claim(self, session: str, base: int, ids: list[str]) -> None:
+        """Record a claim, instead of the last one of its session."""
+        self.claimed[session] = base, ids, self.now() + RECORD_KEPT
 
     # -- hashes ---------------------------------------------------------------------------------------
 

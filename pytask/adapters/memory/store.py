@@ -37,6 +37,7 @@ class MemoryStore(QueueVerbs, RunVerbs, ReloadVerbs, ControlVerbs, MonitorVerbs)
         """Remove this worker's entry."""
         self._state.workers.pop(session, None)
         self._state.infos.pop(session, None)
+        self._state.claimed.pop(session, None)
 
     def ping(self, session: str) -> None:
         """Publish to the feed of that session."""

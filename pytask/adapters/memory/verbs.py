@@ -42,6 +42,8 @@ def start_fields(fields: Fields, max_saved: int, group: str = "", unfit: str = "
 class Verbs:
     """The base class of all verbs."""
 
+    tails = True
+
     def __init__(self, state: MemoryState, retention: Retention) -> None:
         self.incarnation: Incarnation | None = None
         self.ahead: list[bytes] | None = None

@@ -10,6 +10,7 @@ import attrs
 from pytask.adapters.keys import Keys
 from pytask.adapters.redis import clients, errors, server_checks, support
 from pytask.adapters.redis.connection import Durability
+from pytask.adapters.redis.coroutine_client import CoroutineClients
 from pytask.adapters.redis.pubsub import RedisFeed
 from pytask.adapters.redis.queue import RedisQueue
 from pytask.adapters.redis.slot_client import Topology
@@ -47,6 +48,7 @@ class RedisBackend:
         *,
         topology: Topology | None = None,
         tasks: TaskClients | None = None,
+        coroutines: CoroutineClients | None = None,
     ) -> None:
         self._options = options = options or BackendOptions()
         self._client = clients.open_client(source)
@@ -60,11 +62,15 @@ class RedisBackend:
         if topology is None and support.is_cluster(self._client):
             self._topology = clients.topology_of(self._client)
         self._tasks = tasks or TaskClients(self._client, options.redis_connections)
+        self.coroutines = coroutines or CoroutineClients(self._client, options.redis_connections)
         self.keys = Keys(options.namespace)
 
     def store(self) -> RedisStore:
         """A store with its own connection."""
-        return RedisStore(self._own("store"), self.keys, self._options.retention, self._durability)
+        # A script may use only declared keys in a cluster.
+        tails = self._topology is None and not support.is_cluster(self._client)
+        own = self._own("store")
+        return RedisStore(own, self.keys, self._options.retention, self._durability, tails=tails)
 
     def queue(self) -> RedisQueue:
         """A queue waiter; its socket timeout exceeds the blocking call."""
@@ -97,6 +103,7 @@ class RedisBackend:
                 attrs.evolve(self._options, namespace=namespace_of(self._options.namespace, index, count)),
                 topology=self._topology,
                 tasks=self._tasks,
+                coroutines=self.coroutines,
             )
             for index in range(count)
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytask.adapters.redis.scope import UNKNOWN
-from pytask.adapters.rules import SHORT_LIST, event
+from pytask.adapters.rules import RECORD_KEPT, SHORT_LIST, event
 from pytask.domain import delays, limits
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
@@ -23,6 +23,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "short_list": SHORT_LIST,  # copies of a claimed id are removed from lists up to this length
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
+    "record_kept": RECORD_KEPT,  # seconds
     "fault": FAULT,  # the mark in `paused` of an invalid schedule
     "definition": DEFINITION,  # the fields that define a schedule
     "timed_by": TIMES,  # those of them on which its times depend

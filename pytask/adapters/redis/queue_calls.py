@@ -14,7 +14,7 @@ from pytask.adapters.rules import HELD, KEEP_REJECTED, event, parked_why
 from pytask.domain import limits
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import MAX_ID_BYTES, Event, IdFault
-from pytask.domain.record import ClaimRequest
+from pytask.domain.record import ClaimRequest, Tail
 
 # What must hold as an id is rejected, in the words of reject.lua.
 STILL = {
@@ -24,6 +24,8 @@ STILL = {
     IdFault.LONG: "long",
 }
 
+NO_TAIL = Tail("", 0, 0)  # the ids are named
+
 
 def peek(scope: Scope, limit: int, source: str | None) -> ScriptCall[list[bytes]]:
     """The ids at the tail."""
@@ -32,7 +34,7 @@ def peek(scope: Scope, limit: int, source: str | None) -> ScriptCall[list[bytes]
 
 def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> ScriptCall[list[bytes]]:
     """Claim a batch; `functions` are those of the request, in the order of their counts in the answer."""
-    keys = scope.keys
+    keys, tail = scope.keys, request.tail or NO_TAIL
     return scripts.claim(
         runs=keys.runs,
         leases=keys.leases,
@@ -51,7 +53,10 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
         channel=keys.channel,
         server=request.server,
         space=scope.space,
-        look=request.look,
+        look=1 if tail.session else request.look,
+        session=tail.session,
+        base=tail.base,
+        take=tail.count,
         line=scope.line_from(Trigger.CLAIM, who=request.worker),
         kept=scope.kept,
         event=run_event(Event.RUNNING, request.worker),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import starmap
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from pytask.adapters import decoding
 from pytask.domain import figures
 from pytask.domain.control import REQUESTS
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.record import Answer, Claim, Due, Incarnation, RunRef, StartFields, Suspect, Verdict
+from pytask.domain.record import Answer, Claim, Due, Incarnation, RunRef, StartFields, Suspect, Tail, Verdict
 from pytask.logger import get_logger
 
 log = get_logger(__name__)
@@ -58,8 +59,18 @@ def accepted(judged: Claim, reply: Sequence[Any]) -> Claim:
     return attrs.evolve(judged, verdict=found, trial=len(reply) > 1 and reply[1] == 1)
 
 
+def tail_claims(
+    tail: Tail, functions: Sequence[str], reply: Sequence[Any]
+) -> tuple[list[Claim], list[bytes] | None]:
+    """The same of a claim of what stands at the tail; a repeat does not know the ids behind."""
+    named, fresh = reply[2:]
+    refs = list(starmap(tail.ref, enumerate(named.decode().split("\n"), 1))) if named else []
+    found, ahead = claims(refs, functions, reply)
+    return found, ahead if fresh else None
+
+
 def claims(  # noqa: C901 - one pass over the words: a call for each kind would cost every claim
-    refs: Sequence[RunRef], functions: Sequence[str], reply: Sequence[bytes]
+    refs: Sequence[RunRef], functions: Sequence[str], reply: Sequence[Any]
 ) -> tuple[list[Claim], list[bytes] | None]:
     """The claims in the answer of claim.lua, and the ids behind them (None if they are unknown)."""
     words, content = reply[0].split(), reply[1]

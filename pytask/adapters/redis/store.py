@@ -44,6 +44,7 @@ from pytask.domain.record import (
     Suspect,
     Verdict,
 )
+from pytask.domain.samples import Crew, Ring
 
 NO_SAVES: Mapping[str, Save] = {}
 DUE_CALLS = 3  # of one read of the timers
@@ -65,7 +66,10 @@ class RedisStore:
         keys: Keys,
         retention: Retention | None = None,
         durability: Durability | None = None,
+        *,
+        tails: bool = True,
     ) -> None:
+        self.tails = tails
         self.incarnation: Incarnation | None = None
         self.ahead: list[bytes] | None = None
         self._keys = keys
@@ -92,12 +96,15 @@ class RedisStore:
         return self._redis.run(queue_calls.peek(self._scope, limit, source))
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
-        """Claim a batch: an answer for each ref, in order."""
+        """Claim a batch: an answer for each ref, in order; or for each id at the tail."""
         self.ahead = None
-        if not request.refs:
+        if not request.refs and request.tail is None:
             return []
         functions = tuple(request.functions)
         (reply,) = self._redis.run_durably([queue_calls.claim(self._scope, request, functions)])
+        if request.tail is not None:
+            claims, self.ahead = replies.tail_claims(request.tail, functions, reply)
+            return claims
         claims, ahead = replies.claims(request.refs, functions, reply)
         self.ahead = ahead if request.look else None
         return claims
@@ -303,6 +310,10 @@ class RedisStore:
         """Record a sweep; delete entries of workers that have been silent for long."""
         self._redis.run(monitor_calls.tidy(self._scope, monitor, silent))
 
+    def sample(self, ring: Ring, crew: Crew | None = None) -> bool:
+        """Keep a sample of the fleet in a ring, if none is there; without `crew` only look."""
+        return self._redis.run(monitor_calls.sample(self._scope, ring, crew)) == 1
+
     def retire(self) -> None:
         """Delete the hashes of tasks whose retention time is over, unless they wait again."""
         now = int(self._redis.command("TIME")[0])
@@ -344,7 +355,13 @@ class RedisStore:
     def leave(self, session: str) -> None:
         """Remove this worker's entry."""
         keys = self._keys
-        self._redis.pipeline([("ZREM", keys.workers, session), ("HDEL", keys.worker_info, session)])
+        self._redis.pipeline(
+            [
+                ("ZREM", keys.workers, session),
+                ("HDEL", keys.worker_info, session),
+                ("DEL", keys.claimed(session)),
+            ]
+        )
 
     def ping(self, session: str) -> None:
         """Publish to the feed of this session."""

@@ -35,7 +35,8 @@ REFUSED = frozenset(
 )  # by a server that is loading its data or is no longer the primary
 
 
-def _names(error: BaseException | None) -> set[str]:
+def names_of(error: BaseException | None) -> set[str]:
+    """The names of the classes of an error."""
     return {cls.__name__ for cls in type(error).__mro__}
 
 
@@ -159,7 +160,7 @@ class Tame(Base):  # type: ignore[misc]
             super().send_command("PING", check_health=False)
             super().read_response()
         except Exception as error:
-            if "ResponseError" not in _names(error) or is_away(error):
+            if "ResponseError" not in names_of(error) or is_away(error):
                 raise
 
     def re_auth(self) -> None:
@@ -260,9 +261,9 @@ class Tame(Base):  # type: ignore[misc]
         except Exception as error:
             if self.greeting or self.listening:
                 raise
-            if len(self.sent) == 1 and _names(error) & REFUSED and not self.task_pool.clustered:
+            if len(self.sent) == 1 and names_of(error) & REFUSED and not self.task_pool.clustered:
                 raise self._refused(error) from error
-            if _names(error) & REPLIES:
+            if names_of(error) & REPLIES:
                 self._answered()
                 raise
             lost = self._lost(error)
@@ -290,7 +291,7 @@ class Tame(Base):  # type: ignore[misc]
         commands, self.sent = self.sent, []
         if not is_away(error) or not commands:
             return error
-        refused = len(commands) == 1 and (_names(error) | _names(error.__context__)) & REFUSED
+        refused = len(commands) == 1 and (names_of(error) | names_of(error.__context__)) & REFUSED
         if refused or not done or command_effects.only_reads(commands, self.task_pool.package):
             return error
         library = importlib.import_module(self.task_pool.package)

@@ -63,6 +63,8 @@ class Family:
         task = RunTask(code, loop=self.loop, name=name, context=context)
         if reply is None:
             self.root = task
+            # A library that cancels `asyncio.all_tasks()` would stop the tasks of the whole worker.
+            asyncio._unregister_task(task)  # noqa: SLF001 - there is no other way to hide one
         else:
             task.add_done_callback(cast("Callable[[asyncio.Task[Any]], object]", reply), context=context)
             self._add(task)
@@ -77,8 +79,8 @@ class Family:
         self._own(task, parent, None)
         if parent is not None:
             parent.parents = True
-        elif self.asked:  # a callback has created it after all were asked to end: nobody else would end it
-            self.loop.call_soon(_ask, task)
+        # Without one a callback has created it.  After all were asked to end that is a clean-up, such as the
+        # request by which asyncpg cancels a statement: only the end of the grace ends it.
 
     def _add(self, task: RunTask) -> None:
         if self.others is None:

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from gevent import GreenletExit
 from gevent.event import AsyncResult
 
-from pytask.domain.errors import NotInLoop, NotRun, TooManyEvents
+from pytask.domain.errors import NotRun, TooManyEvents
+from pytask.domain.ports import Borrower
 from pytask.runtime import coroutine_owner
 from pytask.runtime.aio import places
 from pytask.runtime.aio.family import Family, RunTask
@@ -24,7 +25,7 @@ from pytask.runtime.aio.mailbox import Mailbox
 from pytask.runtime.runs.failure import describe
 from pytask.runtime.runs.run import Run
 
-ROOM = 0.05  # seconds between two looks whether events may be sent again
+ROOM, LONGEST_ROOM = 0.05, 1.0  # seconds between two looks whether events may be sent again
 CANCELLED = "killed: other code cancelled the coroutine of start()"
 
 
@@ -36,11 +37,17 @@ class LoopThread(Protocol):
 
     to_loop: Mailbox
     to_hub: Mailbox
+    emitted: int  # events, counted by its thread
+    passed_on: int  # of these, counted by the event loop's thread
     calls: dict[AsyncResult[Any], RunTask]  # that greenlets wait for
+    frees: set[asyncio.Task[None]]  # that close connections
 
     @property
     def is_here(self) -> bool:
         """Whether the caller is in it."""
+
+    def count(self, more: int) -> None:
+        """So many more runs have coroutines; in the event loop's thread."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -50,7 +57,7 @@ class LoopThread(Protocol):
 class RunCoroutines(Family):
     """Implements `runs.coroutine_ports.Coroutines`."""
 
-    __slots__ = ("alive", "reported", "run", "saves", "sent", "service")
+    __slots__ = ("alive", "borrower", "reported", "run", "saves", "sent", "service")
 
     def __init__(self, service: LoopThread, run: Run) -> None:
         super().__init__(service.loop)
@@ -62,6 +69,7 @@ class RunCoroutines(Family):
         # In the loop's thread: the newest of what is on its way.
         self.reported: dict[str, Any] | None = None
         self.saves: bytes | None = None
+        self.borrower: Borrower | None = None  # of Redis connections
 
     @property
     def here(self) -> bool:
@@ -93,17 +101,25 @@ class RunCoroutines(Family):
         self.service.to_loop.put(partial(self.ask_to_end, again=again))
 
     def _send(self, fn: Callable[..., object], *args: Any) -> None:
-        self.alive = True
+        if not self.alive:
+            self.alive = True
+            self.service.count(1)
         self.sent += 1
         self.service.to_loop.put(fn, *args)
+
+    def forget(self) -> None:
+        """The run is over."""
+        if self.borrower is not None:
+            self.service.to_loop.put(self._free)
 
     def whereabouts(self) -> list[str]:
         """The functions and lines where the coroutines are."""
         return [places.whereabouts(task) for task in self.tasks()]
 
     def _over(self, got: int, end: End | None) -> None:
-        if got == self.sent:
+        if got == self.sent and self.alive:
             self.alive = False
+            self.service.count(-1)
         if end is not None:
             self.run.start_over(*end)
         elif not self.alive:
@@ -195,12 +211,19 @@ class RunCoroutines(Family):
         """Send an event."""
         if self.crowded(2):
             raise TooManyEvents(self.run.id)
-        self.service.to_hub.put(self.run.host.emit_later, self.run, event)
+        self.service.emitted += 1
+        self.service.to_hub.put(self._emit, event)
         return _Room(self)
+
+    def _emit(self, event: bytes) -> None:
+        # In the event loop's thread.
+        self.service.passed_on += 1
+        self.run.host.emit_later(self.run, event)
 
     def crowded(self, times: int) -> bool:
         """Whether so many times as many events wait for Redis as may."""
-        return self.run.host.committer.crowded(times, len(self.service.to_hub))
+        coming = self.service.emitted - self.service.passed_on
+        return self.run.host.committer.crowded(times, coming)
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Report progress; the newest report replaces one that is on its way."""
@@ -261,7 +284,20 @@ class RunCoroutines(Family):
 
     def client(self) -> Any:
         """A Redis client for coroutines."""
-        raise NotInLoop("self.redis is not available in a coroutine yet")
+        if self.borrower is None:
+            self.borrower = self.run.new_borrower()
+        return self.run.host.backend.coroutines.client(_current_borrower)
+
+    def _free(self) -> None:
+        if self.borrower is not None and self.borrower.held:
+            freed = self.run.host.backend.coroutines.free(self.borrower)
+            self.service.frees.add(task := asyncio.Task(freed, loop=self.loop, context=Context()))
+            task.add_done_callback(self.service.frees.discard)
+
+
+def _current_borrower() -> Borrower | None:
+    owner: RunCoroutines | None = coroutine_owner.current()
+    return None if owner is None else owner.borrower
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:
@@ -277,9 +313,11 @@ class _Room:
         self._family = family
 
     def __await__(self) -> Generator[Any, None, None]:
-        # The other thread decides, which need not know who waits: a look at two numbers costs nothing.
+        # The other thread makes room, and need not know who waits: a look at its numbers costs nothing.
+        pause = ROOM
         while self._family.crowded(1) and not self._family.run.over:
-            yield from asyncio.sleep(ROOM).__await__()
+            yield from asyncio.sleep(pause).__await__()
+            pause = min(2 * pause, LONGEST_ROOM)
 
 
 class _AtGate:

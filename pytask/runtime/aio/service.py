@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import gevent
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
 from gevent.event import AsyncResult
+from gevent.event import Event as Flag
 
 from pytask.logger import get_logger
 from pytask.runtime import coroutine_owner
@@ -36,26 +38,30 @@ class AsyncioLoop:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._ident = 0  # of the thread
+        self.ident = 0  # of the thread
         self._pid = 0
         self._loop: WorkerLoop | None = None
         self._ended: Any = None
         self._async: Any = None
         self._hub: Any = None
         self._delivering = False
+        self._runs = 0  # with coroutines
+        self.emitted = self.passed_on = 0  # events: each number is changed by one thread alone
+        self.busy = Flag()  # set while there are any
         self.calls: dict[AsyncResult[Any], RunTask] = {}  # that greenlets wait for; of the loop's thread
+        self.frees: set[asyncio.Task[None]] = set()  # that close connections of ended runs
         self.to_loop = Mailbox(self._wake_loop)
         self.to_hub = Mailbox(self._wake_hub)
 
     @property
     def is_here(self) -> bool:
         """Whether the caller is in the thread of the loop."""
-        return bool(get_ident() == self._ident)
+        return bool(get_ident() == self.ident)
 
     @property
     def started(self) -> bool:
         """Whether there is a thread."""
-        return self._ident != 0 and self._pid == os.getpid()
+        return self.ident != 0 and self._pid == os.getpid()
 
     @property
     def loop(self) -> WorkerLoop:
@@ -89,13 +95,13 @@ class AsyncioLoop:
         """End the thread, once no coroutine is left."""
         if not self.started:
             return
-        gone = gevent.event.Event()
+        gone = Flag()
         self._ended.start(gone.set)
         self.loop.call_soon_threadsafe(self.loop.stop)
         if not gone.wait(END_SECONDS):
             log.warning("the asyncio loop did not end within %g s; it ends with the process", END_SECONDS)
             return
-        self._ident = 0
+        self.ident = 0
         for watcher in (self._ended, self._async):
             watcher.stop()
             watcher.close()
@@ -119,6 +125,14 @@ class AsyncioLoop:
     def _wake_hub(self) -> None:
         self._async.send()
 
+    def count(self, more: int) -> None:
+        """So many more runs have coroutines."""
+        self._runs += more
+        if self._runs > 0:
+            self.busy.set()
+        else:
+            self.busy.clear()
+
     # -- in the thread of the loop -----------------------------------------------------------------------
 
     def _wake_loop(self) -> None:
@@ -132,7 +146,7 @@ class AsyncioLoop:
         loop = self._loop = WorkerLoop(self._threads, self._hub.loop)
         loop.set_task_factory(make_task)
         loop.set_exception_handler(self._handle)
-        self._ident = get_ident()
+        self.ident = get_ident()
         ready.release()
         with log_relay.relayed(_current_run, self._hub.loop):
             self._run(loop)
@@ -146,10 +160,21 @@ class AsyncioLoop:
                 ending = True
             except (SystemExit, KeyboardInterrupt):
                 continue  # of a task, which has recorded it: others go on
+        self._cancel_rest(loop)
         hub = get_hub_if_exists()
         loop.close()
         if hub is not None:
             hub.destroy(destroy_loop=True)
+
+    @staticmethod
+    def _cancel_rest(loop: WorkerLoop) -> None:
+        """End what belongs to the process, such as the connections of a client that all tasks share."""
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            with suppress(SystemExit, KeyboardInterrupt):
+                loop.run_until_complete(asyncio.wait(tasks, timeout=END_SECONDS / 2))
 
     @staticmethod
     def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -29,6 +29,9 @@ class Coroutines(Protocol):
     def cancel(self, *, again: bool = False) -> None:
         """Cancel what runs, once; with `again` also what was cancelled before."""
 
+    def forget(self) -> None:
+        """The run is over."""
+
     def whereabouts(self) -> list[str]:
         """The functions and lines where the coroutines are, for a message."""
 

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 import gevent
-from gevent.event import Event as Flag
 
 from pytask.domain.control import REASONS, StopReason, outweighs
 from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
@@ -16,13 +15,13 @@ from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.limits import NO_RULE
 from pytask.domain.messages import Command
-from pytask.domain.ports import Borrower
 from pytask.domain.record import Adoption, Answer, Change, Claim, RunRef, Verdict
 from pytask.domain.task_config import limits_of
 from pytask.domain.timing import COMMIT_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs import leftover_sockets
+from pytask.runtime.runs.actors import Actors
 from pytask.runtime.runs.executor_ports import ExecutorPorts
 from pytask.runtime.runs.hand_back import never_began
 from pytask.runtime.runs.in_force import PACK_AFTER, Packer
@@ -70,7 +69,7 @@ class Executor:
         )  # fmt: skip
         self.monitor_ports = MonitorPorts(
             lease=ports.lease, clock=ports.clock, store_proxy=ports.store_proxy,
-            slow_sweep=ports.settings.slow_sweep, here=set(),
+            slow_sweep=ports.settings.slow_sweep, here=set(), samples=ports.settings.samples,
         )  # fmt: skip
         self._outcomes = Outcomes(OutcomePorts(
             settings=ports.settings, lease=ports.lease, committer=ports.committer, tally=ports.tally,
@@ -83,6 +82,7 @@ class Executor:
         self.saving = Saving(
             living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, clock=ports.clock
         )  # fmt: skip
+        self._actors = Actors(ports.lease.timing.grace, self._stop_loop)
         self._packer = Packer(self.living, ports.clock, PACK_AFTER * ports.lease.timing.scale)
         self._turns = ports.turns
         self._timeouts = Timeouts(ports.tasks, self.stop_reason, ports.clock)
@@ -94,7 +94,7 @@ class Executor:
         self.committer = ports.committer
         self._store_proxy = ports.store_proxy
         self._kill_timer = ports.kill_timer
-        self._backend = ports.backend
+        self.backend = ports.backend
         self._ids = ports.ids
         self._clock = ports.clock
         self._on_place = ports.on_place
@@ -193,10 +193,6 @@ class Executor:
         if self.settings.progress:
             self.journal.progress(run, progress)
 
-    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
-        """A Redis client for a run's own use."""
-        return self._backend.user_client(current)
-
     def check_caller(self, run: Run) -> None:
         """Raise unless called in the process and the thread of the event loop.
 
@@ -249,7 +245,7 @@ class Executor:
         run.stop_reason = stop_reason
         if run.actor is None and not run.over:
             # Before logging, whose handlers may switch greenlets: there must be only one.
-            self._start_actor(run)
+            self._actors.start(run)
             if stop_reason in (StopReason.FENCED, StopReason.FORGET):
                 log.warning("task %s: stopping its run on this worker: %s", run.id, stop_reason.name.lower())
 
@@ -268,15 +264,11 @@ class Executor:
         """A run failed but has living greenlets: kill them, or it would never become an ERROR."""
         if run.actor is None and not run.over:
             run.stopping = True  # do not call stop(), which is for requested stops
-            self._start_actor(run)
+            self._actors.start(run)
 
     def lingers(self, run: Run) -> None:
         """`start()` has returned and only threads are alive, which may be unintended."""
         self.lingering.watch(run)
-
-    def _start_actor(self, run: Run) -> None:
-        run.dead = Flag()
-        run.actor = Service.spawn(self._stop_loop, run)
 
     def hand_back_all(self) -> int:
         """Stop every run, to continue on another worker; returns how many were newly requested."""
@@ -359,6 +351,10 @@ class Executor:
             self._settle(run)
         elif run.dead is not None:
             run.dead.set()
+        elif run.stop_reason is StopReason.RELOAD:
+            Service.spawn(self._replace, run)
+        else:  # it was only cancelled
+            self._settle(run)
 
     def _settle(self, run: Run) -> None:
         self._forget(run)
@@ -392,8 +388,10 @@ class Executor:
         if self.lingering.kept_by:
             self.lingering.forget(run)
         if run.borrower is not None:
-            self._backend.close_user_client(run.borrower)
+            self.backend.close_user_client(run.borrower)
             run.borrower = run.client_ = None
+        if run.coroutines is not None:
+            run.coroutines.forget()
         leftover_sockets.look_at(run)
         if not self.living:
             self._kill_timer.arm(None)

@@ -27,8 +27,14 @@ from pytask.runtime.store_proxy import StoreProxy
 class Ids(Protocol):
     """Makes the run ids of a worker session."""
 
+    id: str
+    """The session."""
+
     def next_run(self) -> str:
         """A new unique run id."""
+
+    def reserve(self, count: int) -> int:
+        """Reserve this many numbers for runs `<id>:<number>`; returns the one before them."""
 
 
 @attrs.frozen(kw_only=True)

@@ -84,7 +84,7 @@ class BlockedWatch:
         if run is not None and not self._ours(run):
             return
         frame = sys._current_frames().get(self._hub.thread_ident)  # noqa: SLF001 - the only way
-        place, library = _where(frame, _package(getattr(getattr(run, "cls", None), "__module__", "")))
+        place, library = where(frame, package_of(run))
         if self._last == place:
             return  # still the same block
         self._last = place
@@ -120,7 +120,12 @@ def _look(hub: Any) -> None:
             subscriber(event)
 
 
-def _where(frame: FrameType | None, own: str) -> tuple[str, str]:
+def package_of(run: Any) -> str:
+    """The package of a run's task class; "" if there is none."""
+    return _package(getattr(getattr(run, "cls", None), "__module__", ""))
+
+
+def where(frame: FrameType | None, own: str) -> tuple[str, str]:
     """The user's innermost line, that of the library it called, and the name of that library.
 
     `own` is the package of the task class, which is user code even if it is installed like a library.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pytask.domain.ports import Borrower
+from pytask.domain.ports import Backend
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.coroutine_ports import CoroutineHost
@@ -24,6 +24,7 @@ class RunHost(Protocol):
     saving: Saving
     monitor_ports: MonitorPorts
     native: NativePool
+    backend: Backend
     asyncio: CoroutineHost
     committer: Committer
     tally: Tally
@@ -42,9 +43,6 @@ class RunHost(Protocol):
 
     def progress(self, run: Any, progress: dict[str, Any]) -> None:
         """The progress of a run; never blocks."""
-
-    def user_client(self, current: Callable[[], Borrower | None]) -> Any:
-        """A Redis client for a run's own use."""
 
     def wait_for_turn(self, run: Any) -> None:
         """Wait until the run may start, then start the clock of its timeout."""

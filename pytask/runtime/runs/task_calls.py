@@ -166,16 +166,14 @@ class TaskCalls:
             return there.client()
         self.host.check_caller(self)
         if self.client_ is None:
-            self.own_borrower()
-            self.client_ = self.host.user_client(_current_borrower)
+            self.borrower = self.new_borrower()
+            self.client_ = self.host.backend.user_client(_current_borrower)
         return self.client_
 
-    def own_borrower(self) -> Borrower:
-        """Who this run is for the connections that it uses."""
-        if self.borrower is None:
-            patience = redis_wait(self.cls) if self.cls is not None else 0.0
-            self.borrower = Borrower(self.id, patience, self.host.settings.timing.lease)
-        return self.borrower
+    def new_borrower(self) -> Borrower:
+        """Who this run is for the connections that it uses, of one kind of client."""
+        patience = redis_wait(self.cls) if self.cls is not None else 0.0
+        return Borrower(self.id, patience, self.host.settings.timing.lease)
 
 
 def _current_borrower() -> Borrower | None:

@@ -1,8 +1,10 @@
 """Repeats claims until they are answered; if the answer is too large, without large data.
 
-A claim removes ids from the queue even if its answer is lost, so it is repeated with the same run ids.  An
-answer over the limit of a proxy, or over client-output-buffer-limit, is lost each time.  Then the tasks with
-little data are started, and the data of each other task is requested separately.
+A claim removes ids from the queue even if its answer is lost, so it is repeated with the same run ids.  What
+it took from the tail nobody knows without an answer: the claim stays open, and is closed before the next one.
+
+An answer over the limit of a proxy, or over client-output-buffer-limit, is lost each time.  Then the tasks
+with little data are started, and the data of each other task is requested separately.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import attrs
+import gevent
 
 from pytask.domain.errors import StoreError, may_be_size
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
-from pytask.domain.record import LONGEST_SAVED, Claim, ClaimRequest, RunRef
+from pytask.domain.record import LONGEST_SAVED, Claim, ClaimRequest, RunRef, Tail
 from pytask.domain.timing import CLAIM_BATCH
 from pytask.logger import get_logger
 from pytask.runtime.runs.committer import Committer
@@ -26,6 +29,8 @@ from pytask.runtime.runs.refusals import LARGE, REMEMBERED, Refusals
 from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
+
+CLOSINGS = 3  # attempts of a worker that shuts down
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +64,7 @@ class Claims:
         self.refused = 0  # tasks whose data never arrived
         self.ended = False
         self._held_since: float | None = None  # since when claims are not answered
+        self._open: Tail | None = None  # a claim of the tail without an answer
 
     @property
     def _careful(self) -> bool:
@@ -75,10 +81,41 @@ class Claims:
 
     def claim(self, ids: Sequence[str], source: str | None, sent_at: float) -> list[Claim]:
         """Claim with new run ids.  Raises `StoreError`; uncertain claims are then released."""
+        refs = tuple(RunRef(task_id, self._ids.next_run()) for task_id in ids)
+        return self._claim(self._request(refs, source), sent_at)
+
+    def claim_tail(self, count: int, sent_at: float) -> list[Claim]:
+        """Claim what stands at the tail of the queue, `count` ids at the most.  Raises `StoreError`."""
+        self.close_open()
+        tail = Tail(self._ids.id, self._ids.reserve(count), count)
+        return self._claim(self._request((), None, tail), sent_at)
+
+    def close_open(self) -> None:
+        """Release what a claim took that was never answered, and let it take no more if it comes late.
+
+        Raises `StoreError`; the claim then stays open.
+        """
+        if self._open is None:
+            return
+        closing = self._request((), None, attrs.evolve(self._open, count=0))
+        # It takes nothing, so any server may answer; and starts nothing, so no data is read.
+        claims = self._store.claim(attrs.evolve(closing, server="", max_data=0, max_saved=0))
+        self._open = None
+        self._committer.unconfirmed([RunRef(claim.id, claim.run) for claim in claims if claim.won])
+
+    def close_at_end(self) -> None:
+        """The same as the worker shuts down; without an answer its runs wait for the proof of its death."""
+        for _ in range(CLOSINGS):
+            try:
+                return self.close_open()
+            except StoreError as error:
+                log.debug("could not close a claim: %s", error)
+                gevent.sleep(self._lease.timing.tick)
+        return None
+
+    def _claim(self, request: ClaimRequest, sent_at: float) -> list[Claim]:
         if not self._careful:
             self._refusals.forget()
-        refs = tuple(RunRef(task_id, self._ids.next_run()) for task_id in ids)
-        request = self._request(refs, source)
         claims = self._ask(request, sent_at)
         if claims is None:
             claims = self._ask_without_data(request)
@@ -119,11 +156,14 @@ class Claims:
         log.error("[PT133] task %s: Redis does not return its data (%d bytes): ERROR", claim.id, size)
         return claim
 
-    def _request(self, refs: tuple[RunRef, ...], source: str | None) -> ClaimRequest:
+    def _request(
+        self, refs: tuple[RunRef, ...], source: str | None, tail: Tail | None = None
+    ) -> ClaimRequest:
         executor = self._executor
         settings = executor.settings
         return ClaimRequest(
             refs=refs,
+            tail=tail,
             functions=frozenset(executor.tasks),
             worker=settings.name,
             source=source,
@@ -146,7 +186,7 @@ class Claims:
             claims = until_answered(call, give_up, self._lease.timing.tick)
         except Exception:
             self._hold()
-            self._committer.unconfirmed(list(request.refs))
+            self._doubt(request)
             raise
         if claims is not None:
             self._held_since = None
@@ -165,6 +205,12 @@ class Claims:
             raise error
         return False
 
+    def _doubt(self, request: ClaimRequest) -> None:
+        """It was not answered, but Redis may have applied it, or may apply it later."""
+        if request.tail is not None:
+            self._open = request.tail
+        self._committer.unconfirmed(list(request.refs))
+
     def _hold(self) -> float:
         now = self._clock()
         self._held_since = now if self._held_since is None else self._held_since
@@ -176,8 +222,8 @@ class Claims:
             claims = self._store.claim(attrs.evolve(request, max_data=LARGE, max_saved=LARGE, look=0))
         except Exception:
             # The data is not the cause: smaller claims identify the faulty task.
-            self.most = max(1, len(request.refs) // 8)
-            self._committer.unconfirmed(list(request.refs))
+            self.most = max(1, (request.tail.count if request.tail else len(request.refs)) // 8)
+            self._doubt(request)
             raise
         asked = [claim for claim in claims if claim.oversize <= request.max_data]
         size = _data_of(asked) + sum(claim.oversize + _unread(claim) for claim in asked)

@@ -92,8 +92,10 @@ class Consumer:
     def run(self) -> None:
         """Consume until stopped."""
         pass_by_pass(self._pass, self._pass_failed, lambda: self._ended)
+        self.claims.close_at_end()
 
     def _pass(self) -> None:
+        self.claims.close_open()  # also while the gate is closed: nobody else knows what it took
         if self._clock() < self._back_until or not self._lease.may_claim(self._clock()):
             # Release reserved slots for other partitions while claims are impossible.
             self._capacity.release(self)
@@ -209,7 +211,14 @@ class Consumer:
         free = self.free
         if self._ended or free <= 0 or not self._lease.may_claim(self._clock()):
             return 0, 0
-        raw_ids = self._next_ids(min(free, self.claims.most), source)
+        limit = min(free, self.claims.most)
+        if source is None and self._store.tails:
+            if self._next_is_plain():
+                seen, handled = self._consume_tail(limit)
+                if seen or not self._ahead:
+                    return seen, handled
+            self._ahead = None  # the next one cannot be a task: read what it is, and what follows it
+        raw_ids = self._next_ids(limit, source)
         good: dict[str, bytes] = {}
         handled = 0
         for raw in raw_ids:
@@ -219,12 +228,28 @@ class Consumer:
             else:
                 good[task_id] = raw
         if good:
-            handled += self._claim_and_take(good, source)
+            handled += self._claim_named(good, source)
         elif self._capacity.shared:
             self._capacity.release(self)
         if not raw_ids and source is None:
             self.claims.nothing_waits()
         return len(raw_ids), handled
+
+    def _next_is_plain(self) -> bool:
+        """Whether the next id can be a task, as far as it is known."""
+        return not self._ahead or not isinstance(read_id(self._ahead[0]), IdFault)
+
+    def _consume_tail(self, limit: int) -> tuple[int, int]:
+        ahead, self._ahead = self._ahead, None
+        claims: list[Claim] = []
+        handled = 0
+        if ahead is None or ahead:
+            claims, handled = self._claim_and_take(lambda at: self.claims.claim_tail(limit, at), limit, None)
+        elif self._capacity.shared:
+            self._capacity.release(self)
+        if not claims and not self._ahead:
+            self.claims.nothing_waits()
+        return len(claims), handled
 
     def _next_ids(self, limit: int, source: str | None) -> list[bytes]:
         """The ids that the last claim or wait returned, else a new read."""
@@ -233,35 +258,39 @@ class Consumer:
             ahead, self._ahead = self._ahead, None
         return self._store.peek(limit, source) if ahead is None else ahead[:limit]
 
-    def _claim_and_take(self, good: dict[str, bytes], source: str | None) -> int:
+    def _claim_named(self, good: dict[str, bytes], source: str | None) -> int:
         if not self._lease.may_claim(self._clock()):
             return 0  # the gate was checked before the peek, and a failover may have happened since
         # Other partitions may have taken slots during the peek.
         ids = tuple(good)[: max(0, self.free)] if self._capacity.shared else tuple(good)
         if not ids:
             return 0
+        return self._claim_and_take(lambda at: self.claims.claim(ids, source, at), len(ids), source)[1]
+
+    def _claim_and_take(
+        self, claim: Callable[[float], list[Claim]], most: int, source: str | None
+    ) -> tuple[list[Claim], int]:
+        """Start what is won, and put aside the rest; returns the answers, and how many are done with."""
         sent_at, generation = self._clock(), self._lease.generation
-        self._capacity.reserve(self, len(ids))
+        self._capacity.reserve(self, most)
         try:
-            claims = self.claims.claim(ids, source, sent_at)
+            claims = claim(sent_at)
             if source is None:
                 self._ahead = self._store.ahead
             # Won tasks first: an error while another id is rejected must not leave them unstarted.
-            won = [claim for claim in claims if claim.won]
+            won = [one for one in claims if one.won]
             whole, large = self.claims.apart(won)
-            for claim in chain(whole, self.claims.completed(large, source, sent_at)):
+            for one in chain(whole, self.claims.completed(large, source, sent_at)):
                 # A failover happened meanwhile: the new server may not know this claim.
-                self._begin(claim, sent_at, stale=generation != self._lease.generation)
+                self._begin(one, sent_at, stale=generation != self._lease.generation)
             handled = len(won)
             self._capacity.took(handled)
             if handled < len(claims):
                 self._capacity.release(self)
-                handled += sum(
-                    self._put_aside(claim, good[claim.id], source) for claim in claims if not claim.won
-                )
+                handled += sum(self._put_aside(one, source) for one in claims if not one.won)
         finally:
             self._capacity.release(self)
-        return handled
+        return claims, handled
 
     def _begin(self, claim: Claim, sent_at: float, *, stale: bool) -> None:
         if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):
@@ -269,13 +298,13 @@ class Consumer:
         else:
             self._executor.launch(claim, sent_at)
 
-    def _put_aside(self, claim: Claim, raw: bytes, source: str | None) -> int:
+    def _put_aside(self, claim: Claim, source: str | None) -> int:
         if claim.verdict is Verdict.UNRECOGNIZED:
             # Not certainly ours, so never started; released, in case a newer script has claimed it.
             self._committer.unconfirmed([RunRef(claim.id, claim.run)])
             return 0
         if claim.verdict in FAULTS:
-            return self._reject(raw, FAULTS[claim.verdict], source)
+            return self._reject(claim.id.encode(), FAULTS[claim.verdict], source)
         if claim.verdict is Verdict.UNKNOWN:
             return self._park(claim.id, claim.function, source)
         if claim.verdict is Verdict.DELAYED:

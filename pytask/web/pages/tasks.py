@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import falcon
 
-from pytask.client.records import Page
-from pytask.domain.errors import NoSuchTask
+from pytask.domain.errors import BadData, NoSuchTask
 from pytask.domain.lifecycle import State
 from pytask.shown.rows import task_row
 from pytask.shown.selection import pages_of_ids
 from pytask.web.forms import Form
 from pytask.web.site import Chosen, Note, Site, local_path
+from pytask.web.text import shown
 from pytask.web.verbs import VERBS, Verb, carried_out
 
 ROWS = 50
@@ -74,34 +75,41 @@ class Tasks:
         cursor = req.get_param("cursor") or None
         find = (req.get_param("id") or "").strip()
         key = ("tasks", wanted, limit, cursor, find)
-        page, whole = site.read(key, lambda: self._page(wanted, limit, cursor, find))
+        rows, following, whole = site.read(key, lambda: self._page(wanted, limit, cursor, find))
         values = {
-            "rows": [task_row(task) for task in page],
+            "rows": rows,
             "find": find,
             "whole": whole,
             "filter": wanted.params(),
             "limit": limit,
             "cursor": cursor,
-            "next": page.cursor,
+            "next": following,
             "states": [str(state) for state in State],
             "count": site.read(("count",), site.client.count),
-            "functions": [one.name for one in site.read(("functions",), site.client.functions, 5.0)],
+            "functions": self._names(),
             "verbs": VERBS.values(),
         }
         site.show(req, resp, "tasks", values)
 
-    def _page(self, wanted: Filter, limit: int, cursor: str | None, find: str) -> tuple[Page, bool]:
+    def _names(self) -> list[str]:
+        """Functions to choose from; none that would show as another one."""
+        found = self._site.read(("functions",), self._site.client.functions, 5.0)
+        return [one.name for one in found if shown(one.name) == one.name]
+
+    def _page(
+        self, wanted: Filter, limit: int, cursor: str | None, find: str
+    ) -> tuple[list[dict[str, Any]], str | None, bool]:
+        """The rows, where the next page begins, and whether all ids were searched."""
         client = self._site.client
         if not find:
-            return client.list(**wanted.given(), limit=limit, cursor=cursor), True
+            page = client.list(**wanted.given(), limit=limit, cursor=cursor)
+            return [*map(task_row, page)], page.cursor, True
         ids, whole = client.find(find, limit=FOUND)
         found = []
         for task_id in dict.fromkeys([find, *ids]):
-            try:
-                found.append(client.get(task_id))
-            except NoSuchTask:
-                continue
-        return Page(tasks=tuple(found)), whole
+            with suppress(NoSuchTask, BadData):
+                found.append(task_row(client.get(task_id)))
+        return found, None, whole
 
 
 class Choose:

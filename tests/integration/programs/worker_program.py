@@ -6,6 +6,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse
+import asyncio
 import gc
 import logging
 import os
@@ -13,6 +14,7 @@ import random
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -23,7 +25,7 @@ from gevent.pool import Pool
 from redis.cluster import RedisCluster
 from redis.sentinel import Sentinel
 
-from pytask import Monitor, PyTask, Restart, Task, Timing
+from pytask import Monitor, PyTask, Restart, Task, Timing, run_loop
 from pytask.domain.errors import PytaskError
 from pytask.runtime.process import log_format
 from tests.support.evidence import BEAT, BEAT_SECONDS
@@ -62,6 +64,78 @@ class Tick(Acting):
         self.emit("started", self.task_data)
         self.tick(self.seconds(1e9))
         return {"done": True}
+
+
+class AioTick(Acting):
+    """As Tick, as a coroutine, which counts its acts for the next run."""
+
+    class Config:
+        NAME = "aio-tick"
+
+    async def start(self):
+        self.emit("started", self.task_data)
+        self.acts = (self.saved or {"acts": 0})["acts"]
+        self.emit("from", self.acts)
+        until = time.monotonic() + self.seconds(1e9)
+        try:
+            await run_loop(partial(self.once, until), (self.task_data or {}).get("step", STEP))
+        except StopAsyncIteration:
+            return {"done": True}
+        finally:
+            await asyncio.sleep(0)
+            self.act("finally")
+
+    async def once(self, until):
+        if time.monotonic() > until:
+            raise StopAsyncIteration
+        self.act()
+        self.acts += 1
+        self.save({"acts": self.acts})
+
+    async def on_reload(self, data):
+        self.emit("took", data)
+
+
+class AioChild(Acting):
+    """Acts in an asyncio task beside start(), and in greenlets and threads that it waits for."""
+
+    class Config:
+        NAME = "aio-child"
+
+    async def start(self):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.acting())
+            while True:
+                await asyncio.to_thread(self.act, "thread")
+                await self.in_greenlet(self.act, "greenlet")
+                await self.redis.incr(f"count-{self.id}")
+                await asyncio.sleep(STEP)
+
+    async def acting(self):
+        while True:
+            self.act()
+            await self.sleep(STEP)
+
+    async def stop(self, reason):
+        self.emit("stopping", reason)
+        raise ValueError("start() is cancelled at once")
+
+
+class AioStuck(Acting):
+    """Blocks the asyncio loop, or swallows every cancel."""
+
+    class Config:
+        NAME = "aio-stuck"
+
+    async def start(self):
+        while True:
+            self.act()
+            if self.task_data.get("block"):
+                time.sleep(self.task_data["block"])  # noqa: ASYNC251
+            try:
+                await asyncio.sleep(STEP)
+            except asyncio.CancelledError:
+                self.act("swallowed")
 
 
 class Loop(Acting):
@@ -364,6 +438,9 @@ class Saver(Acting):
 
 
 TASKS = [
+    AioChild,
+    AioStuck,
+    AioTick,
     SaveOnce,
     Saver,
     Large,

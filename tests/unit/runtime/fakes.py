@@ -47,6 +47,7 @@ class FakeStore:
 
     def __init__(self):
         self.calls = []
+        self.tails = False
         self.incarnation = self.ahead = None
         self._lined_up = defaultdict(list)
 
@@ -169,9 +170,16 @@ class FakeIds:
     def __init__(self):
         self.session, self.count = 1, 0
 
+    @property
+    def id(self):
+        return f"s{self.session}"
+
     def next_run(self):
-        self.count += 1
-        return f"s{self.session}:{self.count}"
+        return f"{self.id}:{self.reserve(1) + 1}"
+
+    def reserve(self, count):
+        self.count += count
+        return self.count - count
 
     def renew(self):
         self.session += 1

@@ -1,5 +1,7 @@
 """What every request passes: origin, host, rights, headers."""
 
+import base64
+
 import pytest
 
 from pytask import web
@@ -162,6 +164,25 @@ def test_actions_have_the_name_of_their_user(page, client, users):
     client.start("f", id="b")
     page().post("/task?id=b", {"verb": "stop"})
     assert client.get("b").history[-1].who == "ann@desk"
+
+
+def test_a_scraper_sends_its_password_each_time(page, users, monkeypatch):
+    def metrics(_environ, start):
+        start("200 OK", [("Content-Type", "text/plain")])
+        return [b"figures"]
+
+    site = page(access=users, metrics=metrics)
+    refused = site.get("/metrics")
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Basic")
+    right = "Basic " + base64.b64encode(b"ben:password of ben").decode()
+    assert site.get("/metrics", Authorization=right).text == "figures"
+    assert site.get("/", Authorization=right).status_code == 303
+    with monkeypatch.context() as patch:
+        patch.setattr(users, "check", lambda *_: pytest.fail("checked again"))
+        assert site.get("/metrics", Authorization=right).text == "figures"
+    for wrong in ("Basic !", "Basic " + base64.b64encode(b"ben:guess").decode(), "Bearer x"):
+        assert site.get("/metrics", Authorization=wrong).status_code == 401
 
 
 def test_users_of_a_proxy(page, client):

@@ -62,21 +62,6 @@ local function not_yet(id, func)
 end
 
 --- group_of
-local function is_utf8(text)
-  if not text:find('[\128-\255]') then return true end
-  local at = 1
-  while at <= #text do
-    local byte, rest = text:byte(at), '[\128-\191][\128-\191]'
-    local form = byte < 128 and '' or byte >= 0xC2 and byte < 0xE0 and '[\128-\191]'
-      or byte == 0xE0 and '[\160-\191][\128-\191]' or byte == 0xED and '[\128-\159][\128-\191]'
-      or byte > 0xE0 and byte < 0xF0 and rest or byte == 0xF0 and '[\144-\191]' .. rest
-      or byte > 0xF0 and byte < 0xF4 and '[\128-\191]' .. rest or byte == 0xF4 and '[\128-\143]' .. rest
-    local _, last = text:find('^' .. (form or '$'), at + 1)
-    if not form or not last then return false end
-    at = last + 1
-  end
-  return true
-end
 -- What the data names as its group; nil if that is no text.
 local function named_in(data, path)
   local found

@@ -1,5 +1,15 @@
 -- Claim a batch of ids from the tail of a list, and make each a run.
 --
+-- The caller names the ids and their runs; or, with a `session`, it claims what stands at the tail: up to `take` ids,
+-- and ends before one that cannot be a task.  The i-th gets the run <session>:<base + i>.  Hashes are keys that are not
+-- declared then, so this is not for clusters, and only for the queue.
+--
+-- The reply may be lost, and the caller does not know the ids.  So they are recorded before any run is written, one
+-- record for each session.  A call with the base of the record claims nothing: its ids are answered with ALREADY where
+-- the run is still theirs, else with MOVED.  A call with a smaller base is one that comes late: others have
+-- followed it, so nobody waits for its answer, and it claims nothing.  With `take` 0 the caller closes a call: what it
+-- took is answered as in a repeat, and if it comes later it finds the record, and claims nothing.
+--
 -- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns two strings: words, and bytes whose lengths are among the words, in order.  The words, for each
 --       id: verdict; after UNKNOWN the length of the function; after OK and ALREADY: epoch, crashes, size of
@@ -12,7 +22,10 @@
 --       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and eight words
 --       more: restarts, and the lengths of not_before (0 if it is a time), restart, restart_times, scheduled, the
 --       reason why its group cannot be used, its group, and saved (negative: over the limit, and not among the bytes).
---       Then the length of each id behind the batch, the next one first, as `peek` returns them.
+--       Then the length of each id behind the batch, the next one first, as `peek` returns them; with a session
+--       that of one at the most.
+--       With a session a third string follows: the ids, with line feeds between; and 1, or 0 where nothing was claimed
+--       anew: then the list was not looked at.
 --
 -- The data of a batch is one reply that a worker holds in memory: where the next id's would take it over
 -- the limit, that id and those after it are MOVED and stay where they are.  The first always fits.
@@ -23,22 +36,36 @@
 --
 -- Limits: a task whose group or function has no free slot goes to the waiting list of that one, which the end of
 -- a run empties (see slots.lua); one whose function has started too many goes to the timers.
---- include: names, server, time, now_us, now_ms, whole, number, plausible, ids, index, escaped, history
+--- include: names, server, time, now_us, now_ms, whole, number, plausible, utf8, ids, index, escaped, history
 
--- Existing state: the runs, and the list -----------------------------------------------------------------
+-- What the ids are --------------------------------------------------------------------------------------
 
-local n = #hashes
-local live = call('HMGET', runs, unpack(ids))
-call('ZCARD', leases)
-local timed = call('ZCARD', timers) > 0
--- One look tells whether any task is paused, grouped or limited at all: nearly always none is, and then nothing else is
--- asked about these.
-local in_use = call('EXISTS', paused, paused_functions, own .. 'limits', own .. 'limited', own .. 'slotted',
-  own .. 'groups', own .. 'runners', own .. 'woken') > 0
--- The tail, the next id first.  Those of the batch are known to be short; of those behind them a producer
+local keys, made, record, fresh = {}, {}, nil, false
+if session == '' then
+  for i = 1, #hashes do
+    keys[i], made[i] = hashes[i], new_runs[i]
+  end
+else
+  if take == 0 then call('ZREM', leases, '') end -- a full Redis must not keep a call from being closed
+  record = own .. 'claimed:' .. session
+  local last = call('GET', record)
+  local its_base = last and last:match('^%d+') or '-1'
+  fresh = tonumber(its_base) < base
+  -- Nothing of the list is looked at: an id that waits there again is not the one that was claimed.
+  if tonumber(its_base) == base then
+    for id in last:sub(#its_base + 1):gmatch('[^\n]+') do ids[#ids + 1] = id end
+  end
+end
+
+-- The tail, the next id first.  Those of a batch that the caller names are known to be short; of the others a producer
 -- may have made any number of any length: few at a time, and nothing behind one that cannot be a task.
-local window, waiting, reach = {}, {}, n + math.max(look, n + 16)
-local at, step, ended = 0, n, false
+local window, waiting, reach = {}, {}, 0
+local at, step, ended = 0, #ids, false
+if fresh then
+  reach, step = take > 0 and take + 1 or 0, math.min(32, take + 1)
+elseif session == '' then
+  reach = #ids + math.max(look, #ids + 16)
+end
 while at < reach and not ended do
   local part = call('LRANGE', source, -at - step, -at - 1)
   local long = false
@@ -52,7 +79,35 @@ while at < reach and not ended do
   ended = #part < step
   step = math.min(32, reach - at)
 end
+if fresh then
+  --- include: plain
+  for i = 1, math.min(at, take) do
+    if not is_plain(window[i]) then break end
+    ids[i] = window[i]
+  end
+end
+if session ~= '' then
+  for i = 1, #ids do
+    keys[i], made[i] = own:sub(1, space) .. ids[i], session .. ':' .. whole(base + i)
+  end
+end
 
+-- Existing state: the runs ------------------------------------------------------------------------------
+
+local n, named = #ids, session ~= '' and table.concat(ids, '\n') or nil
+if n == 0 then
+  -- Also of nothing: a call that comes late must not claim after its repeat was answered.
+  if fresh then call('SET', record, whole(base), 'EX', record_kept) end
+  local follows = (window[1] or ''):sub(1, longest_id + 1)
+  return {at > 0 and #follows .. '' or '', follows, '', fresh and 1 or 0}
+end
+local live = call('HMGET', runs, unpack(ids))
+call('ZCARD', leases)
+local timed = call('ZCARD', timers) > 0
+-- One look tells whether any task is paused, grouped or limited at all: nearly always none is, and then nothing else is
+-- asked about these.
+local in_use = call('EXISTS', paused, paused_functions, own .. 'limits', own .. 'limited', own .. 'slotted',
+  own .. 'groups', own .. 'runners', own .. 'woken') > 0
 -- Functions that are paused: their tasks are answered as those of functions that nobody knows.
 local held_back, all_held_back = {}, false
 if in_use then
@@ -64,6 +119,9 @@ if in_use then
 end
 
 -- The answer --------------------------------------------------------------------------------------------
+
+-- Before any run: a script is not rolled back, and no run may exist that a repeat does not find.
+if fresh then call('SET', record, whole(base) .. '\n' .. named, 'EX', record_kept) end
 
 local known, words, bytes = {}, {}, {}
 for i = 1, #functions do known[functions[i]] = i end
@@ -230,7 +288,7 @@ local function pause(id, hash, state, history)
 end
 
 for i = 1, n do
-  local id, run, hash, held = ids[i], new_runs[i], hashes[i], live[i]
+  local id, run, hash, held = ids[i], made[i], keys[i], live[i]
   if took[id] then
     -- This batch contains another copy of it.
     words[i] = 'DUPLICATE'
@@ -378,4 +436,4 @@ end
 for _, id in ipairs(rotated) do call('LPUSH', source, id) end
 if limits then limits.give_turns() end
 for i = 1, #publish, 2 do call('PUBLISH', channel .. publish[i], publish[i + 1]) end
-return {table.concat(words, ' '), table.concat(bytes)}
+return {table.concat(words, ' '), table.concat(bytes), named, fresh and 1 or 0}

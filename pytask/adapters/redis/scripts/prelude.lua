@@ -56,6 +56,32 @@ end
 local index = {}
 for i = 1, #resting do index[resting[i]] = indexes[i] end
 
+--- utf8
+local function is_utf8(text)
+  if not text:find('[\128-\255]') then return true end
+  local at = 1
+  while at <= #text do
+    local byte, rest = text:byte(at), '[\128-\191][\128-\191]'
+    local form = byte < 128 and '' or byte >= 0xC2 and byte < 0xE0 and '[\128-\191]'
+      or byte == 0xE0 and '[\160-\191][\128-\191]' or byte == 0xED and '[\128-\159][\128-\191]'
+      or byte > 0xE0 and byte < 0xF0 and rest or byte == 0xF0 and '[\144-\191]' .. rest
+      or byte > 0xF0 and byte < 0xF4 and '[\128-\191]' .. rest or byte == 0xF4 and '[\128-\143]' .. rest
+    local _, last = text:find('^' .. (form or '$'), at + 1)
+    if not form or not last then return false end
+    at = last + 1
+  end
+  return true
+end
+
+--- plain
+-- Whether an id in the queue can be a task, as `read_id` judges it (see pytask/domain/messages.py).
+local function is_plain(id)
+  if #id == 0 or #id > longest_id or id == 'new-task' or id:sub(1, 7) == 'pytask:' then return false end
+  if not id:find('[^ -~]') then return true end
+  -- The control characters U+0080 to U+009F, and the line separators U+2028 and U+2029, have more than one byte.
+  return is_utf8(id) and not (id:find('[%z\1-\31\127]') or id:find('\194[\128-\159]') or id:find('\226\128[\168\169]'))
+end
+
 --- places
 -- The place of each word in a list.
 local function places_in(words)

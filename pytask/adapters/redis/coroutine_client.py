@@ -1,0 +1,273 @@
+"""The Redis client of a worker's coroutines: that of the library, with the rules of `task_client`.
+
+They share a few connections, each without leftover state.  A call waits while Redis is unreachable, and only
+what is safe to repeat is sent again: a write whose reply was lost is an `OutcomeUnknown`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import inspect
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from pytask.adapters.redis import cloned_options, command_effects, support
+from pytask.adapters.redis.task_client import may_wait
+from pytask.adapters.redis.task_connection import REFUSED, REPLIES, is_away, names_of, pause, unknown
+from pytask.domain.errors import NotInLoop, OutcomeUnknown
+from pytask.domain.ports import Borrower
+
+if TYPE_CHECKING:
+    Base = Any
+else:
+    Base = object
+
+Commands = Sequence[Sequence[Any]]
+Current = Callable[[], Borrower | None]
+
+
+class LentPool(Base):  # type: ignore[misc]
+    """A pool of the library that knows which run has which connection, and keeps a few idle ones."""
+
+    current: Current
+    limit: int  # connections that plain commands share
+
+    async def get_connection(self, *_: Any, **__: Any) -> Any:
+        """A connected connection."""
+        connection = await super().get_connection(*_words(cast("Any", type(self))))
+        borrower = self.current()
+        connection.borrower = borrower
+        if borrower is not None:
+            borrower.held.add(connection)
+        return connection
+
+    async def release(self, connection: Any) -> None:
+        """Take a connection back; drop it if there are enough."""
+        if getattr(connection, "kept", False):
+            return  # by a pipeline, of which the call is not over
+        borrower, connection.borrower = getattr(connection, "borrower", None), None
+        if borrower is not None:
+            borrower.held.discard(connection)
+        if connection not in self._in_use_connections:
+            return  # its run is over
+        await super().release(connection)
+        if len(self._available_connections) > self.limit:
+            await self._available_connections.pop(0).disconnect(nowait=True)
+
+    async def drop(self, connection: Any) -> None:
+        """A run is over and has not returned it."""
+        self._in_use_connections.discard(connection)
+        await connection.disconnect(nowait=True)
+
+
+@cache
+def _words(cls: Any) -> tuple[str, ...]:
+    """What `get_connection` of the library must be called with: the name of a command, in old releases."""
+    base = next(one for one in cls.__mro__ if one.__name__.endswith("ConnectionPool") and one is not cls)
+    command = inspect.signature(base.get_connection).parameters.get("command_name")
+    return ("_",) if command is not None and command.default is inspect.Parameter.empty else ()
+
+
+class PatientClient(Base):  # type: ignore[misc]
+    """A client of the library that waits for a lost server."""
+
+    package: str
+    shares: asyncio.Semaphore
+    current: Current
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """As in the library."""
+        cancels = _cancels()
+
+        async def do(connection: Any) -> Any:
+            if not command_effects.waits(args):
+                return await self._send_command_parse_response(connection, args[0], *args, **options)
+            await connection.send_command(*args)
+            _check_cancel(cancels)
+            return await self.parse_response(connection, args[0], **options)
+
+        return await self.patiently([args], do)
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:  # noqa: FBT002 - as in the library
+        """As in the library."""
+        made = super().pipeline(transaction, shard_hint)
+        made.__class__ = _pipeline_class(cast("Any", type(made)))
+        made.patient = self
+        return made
+
+    async def patiently(self, commands: Commands, do: Callable[[Any], Awaitable[Any]]) -> Any:
+        """The value of `do(connection)`, which sends these commands; again while that is safe."""
+        borrower, began, failures, cancels = self.current(), time.monotonic(), 0, _cancels()
+        blocks = any(map(command_effects.waits, commands))
+        while True:
+            failures += 1
+            try:
+                async with contextlib.nullcontext() if blocks else self.shares:  # in order of the calls
+                    found = await self._once(commands, do)
+            except Exception as error:
+                if isinstance(error, OutcomeUnknown) or not is_away(error):
+                    raise
+                if not may_wait(borrower, error, time.monotonic() - began, failures):
+                    raise
+            else:
+                _check_cancel(cancels)
+                return found
+            await asyncio.sleep(pause(failures))
+
+    async def _once(self, commands: Commands, do: Callable[[Any], Awaitable[Any]]) -> Any:
+        pool = self.connection_pool
+        connection = await pool.get_connection()  # an error here means that nothing was sent
+        before = connection.socket_timeout
+        connection.kept, connection.socket_timeout = True, self._limit(before, commands)
+        try:
+            return await do(connection)
+        except BaseException as error:
+            names = names_of(error)
+            if names & REPLIES and not names & REFUSED:
+                raise
+            await connection.disconnect(nowait=True)  # also after a cancel: a reply may be on its way
+            if not isinstance(error, Exception):
+                raise
+            raise self._lost(error, commands) from error
+        finally:
+            connection.kept, connection.socket_timeout = False, before
+            await pool.release(connection)
+
+    def _limit(self, limit: float | None, commands: Commands) -> float | None:
+        """The timeout of a reply; longer for a write, as an unknown outcome is worse than a wait."""
+        if limit is None:
+            return None
+        borrower = self.current()
+        if borrower is not None and not command_effects.only_reads(commands, self.package):
+            limit = max(limit, min(borrower.reply, borrower.patience))
+        limit += sum(map(command_effects.waits, commands))
+        return None if limit == math.inf else limit
+
+    def _lost(self, error: Exception, commands: Commands) -> Exception:
+        """The error to raise: the library's if repeating does no harm, otherwise that of pytask."""
+        library = importlib.import_module(self.package)
+        if len(commands) == 1 and names_of(error) & REFUSED:
+            refused: Exception = library.ConnectionError(
+                f"refused by a server that is not the primary: {error}"
+            )
+            return refused
+        if not is_away(error) or command_effects.only_reads(commands, self.package):
+            return error
+        return unknown(error, commands, type(error))
+
+
+def _cancels() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def _check_cancel(before: int) -> None:
+    """Raise a cancel that was lost: `wait_for` of Python 3.11, with which redis-py sends, loses one that
+    comes as it is done.  A call that blocks would then wait for its reply.
+    """
+    if _cancels() > before:
+        raise asyncio.CancelledError
+
+
+@cache
+def _pipeline_class(base: Any) -> Any:
+    return type(f"Patient{base.__name__}", (PatientPipeline, base), {})
+
+
+class PatientPipeline(Base):  # type: ignore[misc]
+    """A pipeline of the library that waits for a lost server."""
+
+    patient: PatientClient
+    command_stack: list[Any]
+    connection: Any
+
+    async def execute(self, raise_on_error: bool = True) -> Any:  # noqa: FBT002 - the signature of the library
+        """As in the library."""
+        commands = [tuple(args) for args, _ in self.command_stack]
+        if (
+            self.connection is not None or not commands
+        ):  # of WATCH: it has a connection, and cannot be repeated
+            return await super().execute(raise_on_error)
+        stack = list(self.command_stack)
+
+        async def do(connection: Any) -> Any:
+            self.command_stack, self.connection = list(stack), connection
+            try:
+                return await super(PatientPipeline, self).execute(raise_on_error)
+            finally:
+                self.connection = None
+
+        return await self.patient.patiently(commands, do)
+
+
+class CoroutineClients:
+    """The client that the coroutines of a worker share: a pool of connections of one asyncio loop."""
+
+    def __init__(self, client: Any, limit: int) -> None:
+        self._client = client
+        self._limit = limit
+        self._own: dict[int, Any] = {}  # by loop: one, except in tests
+
+    def client(self, current: Current) -> Any:
+        """The client; called in the thread of the loop."""
+        loop = id(asyncio.get_running_loop())
+        if loop not in self._own:
+            self._own[loop] = self._make(current)
+        return self._own[loop]
+
+    async def free(self, borrower: Borrower) -> None:
+        """Close the connections that an ended run did not return; called in the thread of the loop."""
+        while borrower.held:
+            connection = borrower.held.pop()
+            for own in self._own.values():
+                await own.connection_pool.drop(connection)
+
+    def _make(self, current: Current) -> Any:
+        package, pool = support.package_of(self._client), getattr(self._client, "connection_pool", None)
+        connections = importlib.import_module(f"{package}.asyncio.connection")
+        name = "RedisCluster" if pool is None else pool.connection_class.__name__
+        kind = getattr(connections, name, None)
+        if kind is None:
+            raise NotInLoop(
+                f"self.redis is not available in a coroutine with {name}. Fix: call a method that uses it by"
+                " `await self.in_greenlet(self.method)`"
+            )
+        library = importlib.import_module(f"{package}.asyncio")
+        ways = {"current": staticmethod(current), "limit": self._limit, "package": package}
+        base = library.Redis if package == "redis" else library.Valkey
+        lent = type("LentPool", (LentPool, library.ConnectionPool), ways)
+        made = type(base.__name__, (PatientClient, base), ways)(
+            connection_pool=lent(
+                connection_class=kind, max_connections=2**31, **_options(package, pool, kind)
+            )
+        )
+        made.shares = asyncio.Semaphore(self._limit)
+        return made
+
+
+def _options(package: str, pool: Any, kind: type) -> dict[str, Any]:
+    """Those of the program's client, without retries by the library."""
+    given = cloned_options.of_pool(pool)
+    retry = importlib.import_module(f"{package}.asyncio.retry")
+    backoff = importlib.import_module(f"{package}.backoff")
+    return {k: v for k, v in given.items() if k in _options_of(kind)} | {
+        "retry": retry.Retry(backoff.NoBackoff(), 0)
+    }
+
+
+@cache
+def _options_of(cls: type) -> frozenset[str]:
+    """The options that a connection of the library takes and that mean the same for asyncio."""
+    found: set[str] = set()
+    for one in cls.__mro__:
+        if "__init__" in one.__dict__:
+            found |= inspect.signature(one.__init__).parameters.keys()  # type: ignore[misc]
+    return frozenset(
+        found - {"self", "args", "kwargs", "parser_class", "retry", "retry_on_error", "retry_on_timeout"}
+        - {"maint_notifications_config", "event_dispatcher", "encoder_class", "connection_pool"}
+    )  # fmt: skip
