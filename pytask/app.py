@@ -216,6 +216,16 @@ class PyTask:
         """The names of the tasks that start with the worker."""
         return [name for name, _ in self._prestart]
 
+    @property
+    def prestart(self) -> list[tuple[str, bytes]]:
+        """The tasks that start with the worker, with their data."""
+        return [*self._prestart]
+
+    @property
+    def schedules(self) -> list[Defined]:
+        """The schedules that the code defines."""
+        return [*self._schedules]
+
     def check_prestarted(self) -> None:
         """Check that each pre-started task has a class.
 

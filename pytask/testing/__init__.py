@@ -12,21 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytask.adapters.memory import MemoryBackend as MemoryBackend
+    from pytask.testing.faulty_world import World as World
+    from pytask.testing.faulty_world import world as world
     from pytask.testing.looks import Looks as Looks
     from pytask.testing.memory_app import MemoryApp as MemoryApp
     from pytask.testing.memory_app import app as app
     from pytask.testing.recorder import Recorder as Recorder
     from pytask.testing.recorder import recording as recording
 
-__all__ = ["Looks", "MemoryApp", "MemoryBackend", "Recorder", "app", "recording"]
+__all__ = ["Looks", "MemoryApp", "MemoryBackend", "Recorder", "World", "app", "recording", "world"]
 
 _HOMES = {
     "Looks": "pytask.testing.looks",
     "MemoryApp": "pytask.testing.memory_app",
     "MemoryBackend": "pytask.adapters.memory",
     "Recorder": "pytask.testing.recorder",
+    "World": "pytask.testing.faulty_world",
     "app": "pytask.testing.memory_app",
     "recording": "pytask.testing.recorder",
+    "world": "pytask.testing.faulty_world",
 }
 
 

@@ -27,10 +27,10 @@ from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.tree import TreeOwner
 from pytask.runtime.worker import WorkerPorts
 from pytask.testing.looks import DAY, Looks
+from pytask.testing.memory_server import EPOCH
 from pytask.testing.virtual_time import Loop, virtual_time
 from pytask.testing.waiting import WaitingBackend
 
-EPOCH = 1_800_000_000.0  # 2027-01-15 08:00 UTC
 LEAST = 1e-6  # seconds of virtual time
 REAL_STEP = 0.005  # seconds between two looks at a condition, on real time
 
@@ -85,17 +85,9 @@ class MemoryApp(Looks):
             left = end - clock()
             if left <= LEAST:
                 return False
-            gevent.sleep(min(left, self._step()))
+            gevent.sleep(min(left, REAL_STEP) if self._loop is None else next_step(self._loop, left))
             self._check()
         return True
-
-    def _step(self) -> float:
-        """Until the next thing happens."""
-        if self._loop is None:
-            return REAL_STEP
-        at = self._loop.next_time()
-        # Never nothing: without any time passing, no timer fires, not even one that is due.
-        return DAY if at is None else max(LEAST, at - self._loop.time)
 
     def rounds(self, function: Function, count: int = 1, within: float = 30 * DAY) -> None:
         """Let time pass until the endless tasks of a function have gone through so many more rounds.
@@ -200,6 +192,15 @@ def collected(what: Sequence[type[Task] | PyTask], settings: dict[str, Any]) -> 
     made = apps[0].copy(MemoryBackend(), **settings) if apps else PyTask(MemoryBackend(), **settings)
     made.add_task(*(one for one in what if not isinstance(one, PyTask)))
     return made
+
+
+def next_step(loop: Loop, most: float) -> float:
+    """Seconds until the next thing happens, and a little later.
+
+    Never nothing: without any time passing, no timer fires, not even one that is due.
+    """
+    at = loop.next_time()
+    return max(LEAST, most if at is None else min(most, at - loop.time))
 
 
 def check_virtual(made: PyTask) -> None:

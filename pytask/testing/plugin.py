@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytask.testing import MemoryApp
+    from pytask.testing import MemoryApp, World
 
 PATCH = "pytask_patch"
 
@@ -43,5 +43,18 @@ def pytask_app() -> Iterator[Callable[..., MemoryApp]]:
 
         def start(*what: Any, **settings: Any) -> MemoryApp:
             return stack.enter_context(app(*what, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def pytask_world() -> Iterator[Callable[..., World]]:
+    """Call it as `pytask.testing.world`; the world ends with the test."""
+    from pytask.testing import world
+
+    with ExitStack() as stack:
+
+        def start(seed: int, *what: Any, **settings: Any) -> World:
+            return stack.enter_context(world(seed, *what, **settings))
 
         yield start

@@ -177,12 +177,13 @@ def test_a_task_that_is_constructed():
         Clock().emit("tick")
 
 
-def test_the_example_of_the_page(tmp_path):
+@pytest.mark.parametrize("program", ["testing_tasks", "testing_faults"])
+def test_the_examples_of_the_page(program):
     text = (Path(__file__).parents[3] / "docs" / "testing.md").read_text("utf-8")
-    (program,) = re.findall(r"^```python testing_tasks\.py\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    (found,) = re.findall(rf"^```python {program}\.py\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     names = {}
-    exec(program, names)
-    found = [test for name, test in names.items() if name.startswith("test_")]
-    assert len(found) == 2
-    for test in found:
+    exec(found, names)
+    tests = [test for name, test in names.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
         test()
