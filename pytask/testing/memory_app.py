@@ -31,8 +31,27 @@ from pytask.testing.memory_server import EPOCH
 from pytask.testing.virtual_time import Loop, virtual_time
 from pytask.testing.waiting import WaitingBackend
 
+HELD = 10.0  # seconds that a clock may miss: its worker looks at it more often
 LEAST = 1e-6  # seconds of virtual time
 REAL_STEP = 0.005  # seconds between two looks at a condition, on real time
+
+
+class Unhurried:
+    """A steady clock that hardly goes on while something holds the thread, such as a debugger.
+
+    Or the worker would find its leases lost when the thread is free again, and stop its tasks.
+    """
+
+    def __init__(self) -> None:
+        self._seen = steady()
+        self._time = 0.0
+
+    def __call__(self) -> float:
+        """Seconds; only differences mean anything."""
+        now = steady()
+        self._time += min(now - self._seen, HELD)
+        self._seen = now
+        return self._time
 
 
 class Direct(NativePool):
@@ -162,7 +181,7 @@ def app(
 def _running(
     what: Sequence[type[Task] | PyTask], loop: Loop | None, at: float, settings: dict[str, Any]
 ) -> Iterator[MemoryApp]:
-    clock = steady if loop is None else loop.now
+    clock = Unhurried() if loop is None else loop.now
     now = time.time if loop is None else lambda: at + loop.time
     made = collected(what, settings | {"block_limit": None})
     kept = made.settings

@@ -9,7 +9,7 @@ import pytest
 
 from pytask import PyTask, Restart, Task, run_loop
 from pytask.errors import NotRun, NotSimulated
-from pytask.testing import app, recording
+from pytask.testing import app, memory_app, recording
 
 
 class Double(Task):
@@ -187,3 +187,16 @@ def test_the_examples_of_the_page(program):
     assert len(tests) == 2
     for test in tests:
         test()
+
+
+def test_a_thread_that_is_held_costs_no_lease(monkeypatch):
+    """By a debugger, for example."""
+    now = [0.0]
+    monkeypatch.setattr(memory_app, "steady", lambda: now[0])
+    clock = memory_app.Unhurried()
+    now[0] = 4.0
+    assert clock() == 4.0
+    now[0] = 4000.0
+    assert clock() == 14.0
+    now[0] = 4001.0
+    assert clock() == 15.0
