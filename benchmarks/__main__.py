@@ -164,6 +164,13 @@ def paused(options: argparse.Namespace, results: Results) -> None:
     results.keep("pauses", {"rows": list(pauses.measured(share(options)))})
 
 
+def counted(options: argparse.Namespace, results: Results) -> None:
+    """What metrics cost."""
+    from benchmarks import metrics
+
+    results.keep("metrics", {"rows": list(metrics.measured(times(options, 7), share(options)))})
+
+
 def coroutines(options: argparse.Namespace, results: Results) -> None:
     """Coroutines beside greenlets."""
     from benchmarks import aio
@@ -222,6 +229,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "pauses": paused,
     "web": seen_by_viewers,
     "groups": grouped,
+    "metrics": counted,
     "aio": coroutines,
     "million": million,
     "growth": grow,

@@ -31,9 +31,11 @@ def server() -> Iterator[tuple[str, redis.Redis]]:
 
 
 @contextlib.contextmanager
-def worker_process(url: str, *options: str, env: dict[str, str] | None = None) -> Iterator[int]:
+def worker_process(
+    url: str, *options: str, env: dict[str, str] | None = None, target: str = TASKS
+) -> Iterator[int]:
     """`pytask run` with defaults; its pid."""
-    command = [sys.executable, "-m", "pytask", "run", TASKS, "--redis", url, "--log-level", "warning"]
+    command = [sys.executable, "-m", "pytask", "run", target, "--redis", url, "--log-level", "warning"]
     process = subprocess.Popen([*command, *options], cwd=ROOT, env=os.environ | (env or {}))
     try:
         yield process.pid

@@ -55,6 +55,7 @@ NAMES = {
     "pauses": "Pauses",
     "web": "The page",
     "groups": "Tasks of many groups",
+    "metrics": "Metrics",
     "million": "A million running tasks",
     "growth": "How cost grows",
     "cli": "The command line, of a million tasks",

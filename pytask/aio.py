@@ -116,6 +116,10 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
         """As `pytask.Client.functions`."""
         return await self._driver.run(queries.functions(self._partitions))
 
+    async def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """As `pytask.Client.metrics`."""
+        return await self._driver.run(self._metrics.page(self._partitions, accept))
+
     async def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
         """As `pytask.Client.find`."""
         return await self._driver.run(watch.find(self._partitions, beginning, limit, steps))

@@ -6,14 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
-    "control", "enqueue", "limits", "listing", "logs", "pausing", "queries", "reload", "requeue", "timetable",
-    "watch",
+    "control", "enqueue", "fleet_metrics", "limits", "listing", "logs", "pausing", "queries", "reload",
+    "requeue", "timetable", "watch",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from pytask.client import (
         control,
         enqueue,
+        fleet_metrics,
         limits,
         listing,
         logs,
@@ -38,3 +39,4 @@ else:
     control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
     pausing, queries, reload, requeue = Lazy("pausing"), Lazy("queries"), Lazy("reload"), Lazy("requeue")
     limits, timetable, watch = Lazy("limits"), Lazy("timetable"), Lazy("watch")
+    fleet_metrics = Lazy("fleet_metrics")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import attrs
 
 from pytask.adapters.redis.address import UNSET, given
+from pytask.client.lazy import fleet_metrics
 from pytask.client.partitions import CONNECT_TIMEOUT, MAX_DATA, TIMEOUT, Partitions, partitions_of
+
+if TYPE_CHECKING:
+    from pytask.client.fleet_metrics import FleetMetrics
 
 S = TypeVar("S")
 
@@ -17,6 +21,14 @@ class ClientOptions(Generic[S]):
     """The options that both clients take."""
 
     _make_driver: Callable[[Any, Partitions, float, float], S]
+    _fleet: FleetMetrics | None = None
+
+    @property
+    def _metrics(self) -> FleetMetrics:
+        """What this client remembers between two pages of metrics."""
+        if self._fleet is None:
+            self._fleet = fleet_metrics.FleetMetrics()
+        return self._fleet
 
     def __init__(  # noqa: PLR0913 - the options
         self,

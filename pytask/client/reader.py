@@ -95,6 +95,23 @@ class Reader(ClientOptions[SyncDriver]):
         """The task names that running workers know or that parked tasks wait for."""
         return self._driver.run(queries.functions(self._partitions))
 
+    def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """A page for Prometheus: all workers, and all tasks by state and function.
+
+        Ask one client each time: it remembers what workers had counted that are gone, so that no counter goes
+        back.  `pytask.metrics.wsgi.app(client.metrics)` is a WSGI application that answers with it.
+
+        Args:
+            accept: The header `Accept` of the scrape, which chooses the format.
+
+        Returns:
+            The page, and its content type.
+
+        Raises:
+            MissingExtra: prometheus-client is not installed: `pip install 'pytaskd[metrics]'`.
+        """
+        return self._driver.run(self._metrics.page(self._partitions, accept))
+
     def find(self, beginning: str, *, limit: int = 5, steps: int = 20) -> tuple[Ids, bool]:
         """Find ids by their prefix.
 

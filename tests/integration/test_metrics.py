@@ -1,4 +1,7 @@
-"""`/metrics` of real workers: one, four under a supervisor, and over the health socket."""
+"""`/metrics` of real workers: one, four under a supervisor, of the fleet, and over the health socket.
+
+And what is made of the names: the dashboard, the alerts, and the recipe for scaling.
+"""
 
 import json
 import os
@@ -7,16 +10,20 @@ import signal
 import socket
 import urllib.request
 
+import promql_parser
 import pytest
 import redis
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from pytask import Client
 from pytask.domain.figures import MEASURED
-from tests.support.cli_tools import ECHO, SLEEPER, Started, kept_port, pytask, until, write
+from tests.support.cli_tools import ECHO, ROOT, SLEEPER, Started, kept_port, pytask, until, write
 from tests.support.servers import HOST, start_server
 
 pytestmark = pytest.mark.slow
+
+SHIPPED = ROOT / "pytask" / "metrics"
 
 TASKS = f"""
     from pytask import Restart
@@ -137,15 +144,15 @@ def test_four_processes_have_one_page(daemon, store, tmp_path):
         url = place_of(parent)
         until(lambda: scrape(url)["pytask_slots",] == 20, lambda: (scrape(url), parent.output))
         with Client(store.url) as client:
-            client.start_many([("sleeper", None)] * 12)
-            until(lambda: scrape(url)["pytask_tasks", "sleeper", "RUNNING"] == 12, lambda: scrape(url))
+            client.start_many([("sleeper", None)] * 20)  # each of them has some
+            until(lambda: scrape(url)["pytask_tasks", "sleeper", "RUNNING"] == 20, lambda: scrape(url))
             before = scrape(url)
             started = before["pytask_start_latency_seconds_count",]
             children = json.loads(_health(tmp_path, parent))["children"]
             os.kill(children[0]["pid"], signal.SIGKILL)
             # What the dead child has counted stays, and the takeovers of its tasks are counted elsewhere.
             until(lambda: scrape(url)["pytask_takeover_seconds_count",] >= 1, lambda: scrape(url))
-            until(lambda: scrape(url)["pytask_tasks", "sleeper", "RUNNING"] == 12, lambda: scrape(url))
+            until(lambda: scrape(url)["pytask_tasks", "sleeper", "RUNNING"] == 20, lambda: scrape(url))
             until(lambda: scrape(url)["pytask_slots",] == 20, lambda: scrape(url))
             after = scrape(url)
             assert after["pytask_start_latency_seconds_count",] > started
@@ -176,3 +183,106 @@ def test_a_place_that_is_none_is_refused(daemon):
     until(lambda: worker.process.poll() is not None, lambda: worker.output)
     assert worker.process.returncode == 78
     assert "metrics must be a port, or HOST:PORT, not 'here'" in worker.output
+
+
+# -- the dashboard, the alerts, and scaling -----------------------------------------------------------------
+
+
+def shipped():
+    """The expressions of the dashboard and of the alerts, by title."""
+    board = json.loads((SHIPPED / "grafana.json").read_text())
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"].replace("$__rate_interval", "5m")
+    for group in yaml.safe_load((SHIPPED / "alerts.yaml").read_text())["groups"]:
+        for rule in group["rules"]:
+            assert rule["annotations"].keys() == {"summary", "description"}
+            yield rule["alert"], rule["expr"]
+
+
+def selectors(expression):
+    """The series that an expression selects."""
+    found = []
+
+    def visit(node):
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+        return True
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return found
+
+
+def matches(labels, selector):
+    """Whether the labels of a series match, as Prometheus does it."""
+    for one in selector.matchers.matchers:
+        if one.name == "job":  # Prometheus adds it
+            continue
+        value, op = labels.get(one.name, ""), str(one.op).rpartition(".")[2]
+        same = re.fullmatch(one.value, value) is not None if op in ("Re", "NotRe") else one.value == value
+        if same is op.startswith("Not"):
+            return False
+    return True
+
+
+def series(text):
+    return [one for family in text_string_to_metric_families(text) for one in family.samples]
+
+
+def test_every_name_of_the_dashboard_and_the_alerts_is_on_live_pages(daemon, store):
+    url = place_of(daemon("--metrics=0", "--time-scale=0.1"))
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        own = series(answer.read().decode())
+    with Client(store.url) as client:
+        fleet = series(client.metrics()[0].decode())
+    seen = 0
+    for title, expression in shipped():
+        for selector in selectors(expression):
+            seen += 1
+            names = {one.name for one in own}
+            assert selector.name in names, (title, selector.name)
+            # What only the fleet knows is on its page.
+            assert any(one.name == selector.name and matches(one.labels, selector) for one in fleet), title
+    assert seen > 30
+
+
+def needed(client, query):
+    """What the query of the recipe says, from the page of the fleet: how many workers."""
+    expression = promql_parser.parse(query)
+    (selector,) = selectors(query)
+    found = [one for one in series(client.metrics()[0].decode()) if one.name == selector.name]
+    return sum(one.value for one in found if matches(one.labels, selector)) / expression.rhs.val
+
+
+def test_scaling_in_is_a_sigterm_and_harmless(daemon, store):
+    """As KEDA would do it with docs/recipes/keda.md, here with 10 slots for each worker."""
+    text = (ROOT / "docs" / "recipes" / "keda.md").read_text()
+    files = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (scaled,) = (found for found in files if "ScaledObject" in found)
+    (trigger,) = yaml.safe_load(scaled)["spec"]["triggers"]
+    query = trigger["metadata"]["query"].replace("/ 80", "/ 8")
+    workers = [daemon("--max-tasks=10", "--time-scale=0.1") for _ in range(3)]
+    with Client(store.url) as client, redis.Redis.from_url(store.url) as raw:
+        client.start_many([("sleeper", None)] * 12)
+        until(lambda: client.count()["RUNNING"] == 15, client.count)  # three of them are monitors
+        # The list is empty while all is well: who scales by its length removes the workers.
+        assert raw.llen("new-task") == 0
+        until(lambda: needed(client, query) == 1.5, lambda: needed(client, query))  # two workers are enough
+        workers[0].process.send_signal(signal.SIGTERM)
+        until(lambda: workers[0].process.poll() is not None, lambda: workers[0].output)
+        assert workers[0].process.returncode == 0
+        until(lambda: client.count()["RUNNING"] == 14, client.count)
+        assert needed(client, query) == 1.5  # also while tasks move: they wait, or run
+        pages = samples(client.metrics()[0].decode())
+        assert pages["pytask_takeover_seconds_count",] == 0  # nobody waited for a timeout
+        assert pages["pytask_slots",] == 20
+
+
+def test_pytask_web_serves_the_page_of_the_fleet(daemon, store, tmp_path):
+    daemon("--max-tasks=7", "--time-scale=0.1")
+    words = pytask("web", "--port", "0")
+    with Started(words, tmp_path, tmp_path, PYTASK_REDIS_URL=store.url) as page:
+        found = until(lambda: re.search(r"pytask web: (http://\S+)", page.output), lambda: page.output)
+        url = f"{found[1].rstrip('/')}/metrics"
+        until(lambda: scrape(url)["pytask_slots",] == 7, lambda: page.output)
+        assert scrape(url)["pytask_tasks", "sleeper", "WAIT"] == 0

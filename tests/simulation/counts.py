@@ -275,43 +275,45 @@ class Counts:
     def places(self, state):
         """A task that waits is in one place, any other in none."""
         queued = set(state.queue)
-        lined = {task_id for line in state.slots.lines.values() for task_id in line}
+        aside = {task_id for line in state.slots.lines.values() for task_id in line} | state.timers.keys()
         for task_id in self._world.known_ids():
-            raw, known = task_id.encode(), self._known.get(task_id)
-            if known and known.pushed and raw not in queued:
+            known = self._known.get(task_id)
+            if known and known.pushed and task_id.encode() not in queued:
                 known.pushed = False
-            runs, apart = task_id in state.runs, _apart(state, task_id, lined)
-            if runs and not apart:
-                continue
-            value = state.values.get(task_id)
-            if not isinstance(value, dict):
-                continue
-            word = value.get("state", WAIT.encode()).decode()
-            places = [*apart, *(["the queue"] if raw in queued else [])]
-            if apart and len(places) > 1 and not (known and known.pushed):
-                self._violation("two places", f"{task_id} is {word}, in {' and in '.join(places)}")
-            if runs:
-                continue
-            parked = any(raw in ids for ids in state.parking.values())
-            if word == WAIT and not (places or parked):
-                self._violation("no place", f"{task_id} waits nowhere")
-            if word not in (WAIT, RUNNING) and apart and not (known and known.pushed):
-                self._violation("two places", f"{task_id} is {word}, and in {apart[0]}")
+            # This is done after every step of the server, and most tasks run: nothing more is asked of these.
+            if task_id not in state.runs or task_id in aside:
+                self._place(state, task_id, queued, aside, pushed=bool(known and known.pushed))
+
+    def _place(self, state, task_id, queued, aside, *, pushed):
+        value = state.values.get(task_id)
+        if not isinstance(value, dict):
+            return
+        raw, apart = task_id.encode(), _apart(state, task_id, aside)
+        word = value.get("state", WAIT.encode()).decode()
+        places = [*apart, *(["the queue"] if raw in queued else [])]
+        if apart and len(places) > 1 and not pushed:
+            self._violation("two places", f"{task_id} is {word}, in {' and in '.join(places)}")
+        if task_id in state.runs:
+            return
+        if word == WAIT and not places and not any(raw in ids for ids in state.parking.values()):
+            self._violation("no place", f"{task_id} waits nowhere")
+        if word not in (WAIT, RUNNING) and apart and not pushed:
+            self._violation("two places", f"{task_id} is {word}, and in {apart[0]}")
 
 
-def _apart(state, task_id, lined):
+def _apart(state, task_id, aside):
     """The places beside the queue and the parking lists.
 
     The paused set has those that run, too, and, until a sweep, those whose hash a client deleted.
     """
-    aside = task_id in state.paused and task_id not in state.runs
-    paused = aside and "paused" in state.fields(task_id)
-    there = (
-        (task_id in state.timers, "the timers"),
-        (paused, "the paused set"),
-        (task_id in lined, "a waiting list"),
-    )
-    return [name for found, name in there if found]
+    found = []
+    if task_id in aside:
+        found = ["the timers"] if task_id in state.timers else []
+        if any(task_id in line for line in state.slots.lines.values()):
+            found.append("a waiting list")
+    if task_id in state.paused and task_id not in state.runs and "paused" in state.fields(task_id):
+        found.append("the paused set")
+    return found
 
 
 def _state(state, task_id):

@@ -91,18 +91,21 @@ def command(
     from pytask.runtime.process.patched import patch
 
     patch({})
+    from pytask.metrics import wsgi
     from pytask.terminal import out
     from pytask.web import app
     from pytask.web.server import check_open, known_hosts, serve
 
     access = _access(auth, auth_header, peers, rights)
     check_open(host, access)
+    client = _client(remote)
     made = app(
-        _client(remote),
+        client,
         access=access,
         read_only=read_only,
         hosts=known_hosts(host, names, access),
         findings=lambda: _findings(remote),
+        metrics=wsgi.app(client.metrics),
     )
     serve(made, host, port, lambda address: out(f"pytask web: {address}"))
 
