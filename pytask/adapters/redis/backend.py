@@ -21,7 +21,7 @@ from pytask.domain.partition import namespace_of
 from pytask.domain.ports import Borrower
 from pytask.domain.record import Risk
 
-# Scripts that a worker needs within its first seconds: making their texts takes 40 ms, in which no task starts.
+# Scripts that a worker needs in its first seconds: their texts take 40 ms to make, while no task can start.
 PREPARED = (
     scripts.renew, scripts.claim, scripts.commit, scripts.announce, scripts.due, scripts.suspects,
     scripts.expire, scripts.tidy, scripts.request, scripts.stop, scripts.start, scripts.note,
