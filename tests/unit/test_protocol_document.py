@@ -73,6 +73,8 @@ def test_every_key_and_channel_has_its_row():
         keys.slots("<entry>").decode(),
         keys.line("<entry>").decode(),
         keys.rated("<function>").decode(),
+        keys.samples("hour"),
+        keys.samples("day"),
     }
     named = {name for row in rows("Names") for name in words(row[0])}
     assert fixed == named
