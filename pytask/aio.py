@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pytask.client.async_driver import AsyncDriver
 from pytask.client.control_methods import AsyncControlMethods
-from pytask.client.lazy import enqueue, listing, logs, queries, watch
+from pytask.client.lazy import enqueue, listing, logs, queries, samples, watch
 from pytask.client.limit_methods import AsyncLimits
 from pytask.client.options import ClientOptions
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, New, Outcome, Page, Worker
 from pytask.client.schedules import AsyncSchedules
 from pytask.client.task_records import TaskInfo
+from pytask.domain.samples import Sample
 
 if TYPE_CHECKING:
     from pytask.client.enqueue import Function
@@ -115,6 +116,10 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
     async def functions(self) -> Functions:
         """As `pytask.Client.functions`."""
         return await self._driver.run(queries.functions(self._partitions))
+
+    async def samples(self, ring: str = "hour") -> tuple[Sample, ...]:
+        """As `pytask.Client.samples`."""
+        return await self._driver.run(samples.samples(self._partitions, ring))
 
     async def metrics(self, accept: str = "") -> tuple[bytes, str]:
         """As `pytask.Client.metrics`."""

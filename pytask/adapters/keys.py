@@ -116,6 +116,10 @@ class Keys:
         """What the last claim of a session took from the tail of the queue (see claim.lua)."""
         return f"{self.own}claimed:{session}"
 
+    def samples(self, ring: str) -> str:
+        """The ring of samples of the fleet's figures (hash): the hour's or the day's."""
+        return f"{self.own}samples:{ring}"
+
     def log(self, task_id: str) -> str:
         """The ring of the lines that a task's runs logged, the newest last."""
         return f"{self.namespace}pytask:log:{task_id}"

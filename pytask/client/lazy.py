@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "control", "enqueue", "fleet_metrics", "limits", "listing", "logs", "pausing", "queries", "reload",
-    "requeue", "timetable", "watch",
+    "requeue", "samples", "timetable", "watch",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         queries,
         reload,
         requeue,
+        samples,
         timetable,
         watch,
     )
@@ -39,4 +40,4 @@ else:
     control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
     pausing, queries, reload, requeue = Lazy("pausing"), Lazy("queries"), Lazy("reload"), Lazy("requeue")
     limits, timetable, watch = Lazy("limits"), Lazy("timetable"), Lazy("watch")
-    fleet_metrics = Lazy("fleet_metrics")
+    fleet_metrics, samples = Lazy("fleet_metrics"), Lazy("samples")

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from pytask.client.lazy import listing, logs, queries, watch
+from pytask.client.lazy import listing, logs, queries, samples, watch
 from pytask.client.limit_methods import Limits
 from pytask.client.options import ClientOptions
 from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, Outcome, Page, Worker
 from pytask.client.schedules import Schedules
 from pytask.client.sync_driver import SyncDriver
 from pytask.client.task_records import TaskInfo
+from pytask.domain.samples import Sample
 
 Ids = list[str]
 Outcomes = list[Outcome]
@@ -94,6 +95,22 @@ class Reader(ClientOptions[SyncDriver]):
     def functions(self) -> Functions:
         """The task names that running workers know or that parked tasks wait for."""
         return self._driver.run(queries.functions(self._partitions))
+
+    def samples(self, ring: str = "hour") -> tuple[Sample, ...]:
+        """The fleet in the last hour, every 10 s, or in the last day, every 5 minutes.
+
+        Monitors keep these (setting `samples`), so there is none of a time at which no worker ran.
+
+        Args:
+            ring: "hour" or "day".
+
+        Returns:
+            The samples, the oldest first.
+
+        Raises:
+            BadData: No such ring.
+        """
+        return self._driver.run(samples.samples(self._partitions, ring))
 
     def metrics(self, accept: str = "") -> tuple[bytes, str]:
         """A page for Prometheus: all workers, and all tasks by state and function.

@@ -36,6 +36,7 @@ from pytask.domain.record import (
     Suspect,
     Verdict,
 )
+from pytask.domain.samples import Crew, Ring
 
 
 class Timetable(Protocol):
@@ -245,6 +246,12 @@ class Store(Protocol):
 
     def tidy(self, monitor: str, silent: float) -> None:
         """Record a sweep of `monitor`; remove workers that have long been silent."""
+
+    def sample(self, ring: Ring, crew: Crew | None = None) -> bool:
+        """Keep a sample of the fleet in a ring; False if there is one of this period already.
+
+        Without `crew`, the sums of the workers' figures, it only tells whether one is due.
+        """
 
     def retire(self) -> None:
         """Delete the hashes of finished tasks whose retention is over and that are not queued again."""

@@ -14,6 +14,7 @@ from pytask.domain.errors import BadData, StoreError
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
 from pytask.domain.record import Verdict
+from pytask.domain.samples import RINGS, crew
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
@@ -35,6 +36,7 @@ class MonitorPorts:
     clock: Callable[[], float]
     store_proxy: StoreProxy
     slow_sweep: bool  # unless the task's data overrides it
+    samples: bool  # whether it keeps samples of the fleet's figures
     here: set[str]  # ids of running monitors; the worker's entry reports whether there is one
 
 
@@ -76,6 +78,7 @@ class Monitor(Task):
         self._call = ports.store_proxy.call
         self._lease = ports.lease
         self._here = ports.here
+        self._samples = ports.samples
         self._generation = self._lease.generation
         self._cursor = 0  # scan cursor of the slow sweep
 
@@ -132,7 +135,16 @@ class Monitor(Task):
             self._call(self._tidy)
         except StoreError as error:
             log.warning("monitor: could not delete expired hashes: %s", error)
+        if self._samples:
+            self._sample()
         return done
+
+    def _sample(self) -> None:
+        """Keep a sample in each ring where one is due: for people, so nothing depends on it."""
+        try:
+            self._call(self._keep_samples)
+        except StoreError as error:
+            log.debug("monitor: could not keep a sample: %s", error)
 
     def _tidy(self, store: Store) -> None:
         store.tidy(self.id, 3 * self.timing.longest_expiry)
@@ -143,6 +155,15 @@ class Monitor(Task):
         for _ in range(DUE_CALLS):
             if store.due().timer != 0:
                 break
+
+    def _keep_samples(self, store: Store) -> None:
+        due = [ring for ring in RINGS.values() if store.sample(ring)]
+        if due:
+            # The entries of all workers are read by the one monitor that comes first, not by each.
+            within = 3 * self.timing.slowest_heartbeat + 1
+            found = crew(store.recent_workers(within))
+            for ring in due:
+                store.sample(ring, found)
 
     def _sweep_slowly(self) -> None:
         pass_by_pass(self._repair, self._repair_failed, lambda: False)

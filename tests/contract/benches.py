@@ -232,6 +232,12 @@ class MemoryBench(Bench):
     def set_timer(self, task_id, ms):
         self.state.timers[task_id] = ms
 
+    def samples(self, ring):
+        return {str(at): line.decode() for at, line in self.state.samples.get(ring, {}).items()}
+
+    def set_sample(self, ring, place, line):
+        self.state.samples.setdefault(ring, {})[place] = line.encode()
+
     def claimed(self):
         return {session: (base, ids) for session, (base, ids, _) in self.state.claimed.items()}
 
@@ -499,6 +505,12 @@ class RedisBench(Bench):
 
     def set_timer(self, task_id, ms):
         self.raw.zadd(self.keys.timers, {task_id: ms})
+
+    def samples(self, ring):
+        return _texts(self.raw.hgetall(self.keys.samples(ring)))
+
+    def set_sample(self, ring, place, line):
+        self.raw.hset(self.keys.samples(ring), place, line)
 
     def claimed(self):
         head = self.keys.claimed("").encode()

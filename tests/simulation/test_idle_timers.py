@@ -54,7 +54,7 @@ def calls(monkeypatch, waiting):
             backend.state.schedules[f"s{number}"] = YEAR_3000
         crew = [
             Worker(
-                [backend], Settings(name=f"w{number}", timing=Timing(), block_limit=None),
+                [backend], Settings(name=f"w{number}", timing=Timing(), block_limit=None, samples=False),
                 {"nothing": Nothing}, [],
                 WorkerPorts(
                     hard_deadline=False, clock=lambda: loop.time,

@@ -32,7 +32,7 @@ def test_an_hour_of_pause_loses_no_lease():
         backend = MemoryBackend(now=lambda: 1e9 + loop.time)
         worker = Worker(
             [backend],
-            Settings(name="w", timing=Timing(), block_limit=None),
+            Settings(name="w", timing=Timing(), block_limit=None, samples=False),
             {"ticking": Ticking, Monitor.Config.NAME: Monitor},
             [(Monitor.Config.NAME, b"null")],
             WorkerPorts(

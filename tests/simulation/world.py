@@ -152,7 +152,7 @@ class World:
         return {place: draw.choice((15.0, 20.0, 30.0, draw.uniform(15, 60))) for place in places}
 
     def settings_of(self, process):
-        return Settings(name=process.name, max_tasks=SLOTS + self.more_slots, block_limit=None,
+        return Settings(name=process.name, max_tasks=SLOTS + self.more_slots, block_limit=None, samples=False,
                         slow_sweep=self.slow_sweep, hard_deadline=True, timing=self.timing,
                         failover=self.failovers.get(process.place, LEASE))  # fmt: skip
 

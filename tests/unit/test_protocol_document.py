@@ -66,12 +66,15 @@ def test_every_key_and_channel_has_its_row():
         keys.ping_channel("<session>"),
         keys.database_channel("<number>"),
         "<space>pytask:index:<STATE>",
+        keys.claimed("<session>"),
         keys.log("<id>"),
         keys.schedule("<name>").decode(),
         keys.occurrences("<name>").decode(),
         keys.slots("<entry>").decode(),
         keys.line("<entry>").decode(),
         keys.rated("<function>").decode(),
+        keys.samples("hour"),
+        keys.samples("day"),
     }
     named = {name for row in rows("Names") for name in words(row[0])}
     assert fixed == named

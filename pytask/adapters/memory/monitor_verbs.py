@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+import attrs
 
 from pytask.adapters.memory.limit_verbs import LimitVerbs
 from pytask.adapters.memory.state import Fields, number, plausible, text
@@ -13,6 +16,7 @@ from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import RESTING, State, Trigger, destination, next_state
 from pytask.domain.messages import Event
 from pytask.domain.record import Expiry, Suspect, Verdict
+from pytask.domain.samples import Crew, Ring
 
 
 class MonitorVerbs(LimitVerbs):
@@ -195,6 +199,23 @@ class MonitorVerbs(LimitVerbs):
         state.monitors[monitor] = now
         _drop(state.workers, now - silent)
         _drop(state.monitors, now - silent)
+
+    def sample(self, ring: Ring, crew: Crew | None = None) -> bool:
+        """Keep a sample in a ring, if none is there."""
+        state = self._state
+        now = int(state.now())
+        kept = state.samples.setdefault(ring.name, {})
+        place = now // ring.step % ring.size
+        at = re.match(rb"\d+", kept.get(place, b""))
+        if at and int(at[0]) // ring.step == now // ring.step:
+            return False
+        if crew is not None:
+            ages = [(state.micros() - lease) / 1e6 for lease in state.leases.values()]
+            counts = [len(state.leases), len(state.queue), len(state.timers)]
+            counts += [len(state.index[one]) for one in RESTING[1:]]
+            age = f"{max(0.0, *ages, 0.0):.3f}"
+            kept[place] = " ".join(map(str, (now, *counts, age, *attrs.astuple(crew)))).encode()
+        return True
 
     def retire(self) -> None:
         """Delete the hashes of tasks whose retention time is over, unless they wait again."""

@@ -102,6 +102,7 @@ class MemoryState:
         self.workers: dict[str, float] = {}
         self.infos: dict[str, WorkerInfo] = {}
         self.monitors: dict[str, float] = {}
+        self.samples: dict[str, dict[int, bytes]] = {}  # a ring's places
         self.events: deque[Published] = deque(maxlen=KEEP_EVENTS)
         self.listeners: list[Listener] = []
 

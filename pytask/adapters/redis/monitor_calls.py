@@ -17,6 +17,7 @@ from pytask.domain.figures import WorkerInfo
 from pytask.domain.lifecycle import State, Trigger, destination
 from pytask.domain.messages import Event
 from pytask.domain.record import Expiry
+from pytask.domain.samples import Crew, Ring
 
 
 def suspects(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[object]]:
@@ -138,6 +139,21 @@ def tidy(scope: Scope, monitor: str, silent: float) -> ScriptCall[None]:
     keys = scope.keys
     return scripts.tidy(
         workers=keys.workers, shown=keys.worker_info, monitors=keys.monitors, monitor=monitor, silent=silent
+    )
+
+
+def sample(scope: Scope, ring: Ring, crew: Crew | None) -> ScriptCall[int]:
+    """Keep a sample; without the figures of the workers only look whether one is due."""
+    keys = scope.keys
+    return scripts.sample(
+        ring=keys.samples(ring.name),
+        leases=keys.leases,
+        queue=keys.queue,
+        timers=keys.timers,
+        indexes=keys.indexes,
+        step=ring.step,
+        size=ring.size,
+        crew="" if crew is None else " ".join(map(str, attrs.astuple(crew))),
     )
 
 

@@ -44,6 +44,7 @@ from pytask.domain.record import (
     Suspect,
     Verdict,
 )
+from pytask.domain.samples import Crew, Ring
 
 NO_SAVES: Mapping[str, Save] = {}
 DUE_CALLS = 3  # of one read of the timers
@@ -308,6 +309,10 @@ class RedisStore:
     def tidy(self, monitor: str, silent: float) -> None:
         """Record a sweep; delete entries of workers that have been silent for long."""
         self._redis.run(monitor_calls.tidy(self._scope, monitor, silent))
+
+    def sample(self, ring: Ring, crew: Crew | None = None) -> bool:
+        """Keep a sample of the fleet in a ring, if none is there; without `crew` only look."""
+        return self._redis.run(monitor_calls.sample(self._scope, ring, crew)) == 1
 
     def retire(self) -> None:
         """Delete the hashes of tasks whose retention time is over, unless they wait again."""

@@ -69,7 +69,7 @@ class Executor:
         )  # fmt: skip
         self.monitor_ports = MonitorPorts(
             lease=ports.lease, clock=ports.clock, store_proxy=ports.store_proxy,
-            slow_sweep=ports.settings.slow_sweep, here=set(),
+            slow_sweep=ports.settings.slow_sweep, here=set(), samples=ports.settings.samples,
         )  # fmt: skip
         self._outcomes = Outcomes(OutcomePorts(
             settings=ports.settings, lease=ports.lease, committer=ports.committer, tally=ports.tally,

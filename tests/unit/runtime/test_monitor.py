@@ -7,6 +7,7 @@ import pytest
 
 from pytask.domain.errors import BadData, Unavailable
 from pytask.domain.record import Claim, Incarnation, RunRef, Suspect, Verdict
+from pytask.domain.samples import Crew
 from pytask.domain.timing import Timing
 from pytask.runtime.monitor import EXPIRE_BATCH, Monitor
 from pytask.runtime.runs.run import Run
@@ -192,3 +193,23 @@ def test_after_a_failover_what_was_seen_before_proves_nothing(world):
     assert sweeps(world, monitor, [suspect()]) == [1]
     ((_expiries, server),) = world.store.asked("expire")
     assert server == "s2"
+
+
+def test_it_keeps_a_sample_in_each_ring_where_one_is_due(world):
+    world.store.say("sample", True, False, True)
+    monitor_of(world).check_tasks()
+    *looks, (ring, found) = world.store.asked("sample")
+    assert [one.name for (one,) in looks] == ["hour", "day"]
+    assert (ring.name, found) == ("hour", Crew())
+    assert len(world.store.asked("recent_workers")) == 1
+    monitor_of(world).check_tasks()  # none is due: the entries of the workers are not read
+    assert len(world.store.asked("recent_workers")) == 1
+
+
+def test_samples_are_off_by_setting_and_a_refusal_is_no_failed_sweep():
+    world = World(Monitor, timing=Timing(), samples=False)
+    monitor_of(world).check_tasks()
+    assert world.store.asked("sample") == []
+    world = World(Monitor, timing=Timing())
+    world.store.say("sample", Unavailable("full"))
+    assert monitor_of(world).check_tasks() == 0

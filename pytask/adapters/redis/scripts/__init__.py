@@ -57,6 +57,7 @@ from pytask.adapters.redis.scripts.upkeep import forget as forget
 from pytask.adapters.redis.scripts.upkeep import put_back as put_back
 from pytask.adapters.redis.scripts.upkeep import repair as repair
 from pytask.adapters.redis.scripts.upkeep import retire as retire
+from pytask.adapters.redis.scripts.upkeep import sample as sample
 from pytask.adapters.redis.scripts.upkeep import suspects as suspects
 from pytask.adapters.redis.scripts.upkeep import tidy as tidy
 

@@ -121,6 +121,20 @@ def retire(
 ) -> int: ...
 
 
+@script
+def sample(
+    *,
+    ring: Key,
+    leases: Key,
+    queue: Key,
+    timers: Key,
+    indexes: FourKeys,
+    step: Number,  # seconds
+    size: Number,
+    crew: Text,  # what workers have published, as numbers; "" for a look
+) -> int: ...
+
+
 # -- workers ------------------------------------------------------------------------------------------
 
 
