@@ -5,19 +5,17 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from gevent.event import Event as Flag
 from gevent.hub import Waiter
 
 from pytask.adapters.memory.backend import MemoryFeed
+from pytask.adapters.memory.state import MemoryState
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.record import Notice
-from pytask.testing.virtual_time import Loop
-
-if TYPE_CHECKING:
-    from pytask.testing.memory_server import MemoryServer
-    from pytask.testing.worker_process import WorkerProcess
+from pytask.domain.timing import Timing
+from pytask.testing.virtual_time import Life, Loop
 
 FAST = (0.0002, 0.002)  # seconds, one way
 SLOW = (0.1, 1.2)
@@ -34,6 +32,26 @@ VERBS = (
 TIMETABLE = ("due", "fire", "fault")
 
 
+class Caller(Life):
+    """The part of a process that its connections use."""
+
+    place: str
+    timing: Timing
+    tails: bool  # it is of this release, and not of the one before
+    renewals_failed: int
+    last_ack: float  # world's time at which the last acknowledged renewal was sent
+
+
+class Server(Protocol):
+    """The part of the server that connections use."""
+
+    state: MemoryState
+    feeds: list[Feed]
+
+    def arrive(self, call: Call) -> None:
+        """A request."""
+
+
 class Network(Protocol):
     """The part of a world that connections use."""
 
@@ -41,13 +59,13 @@ class Network(Protocol):
     links: dict[str, Link]
 
     @property
-    def server(self) -> MemoryServer:
+    def server(self) -> Server:
         """The server at the other end."""
 
     def stream(self, name: str) -> random.Random:
         """Chance for one purpose."""
 
-    def aimed(self, link: Link, process: WorkerProcess, verb: str) -> None:
+    def aimed(self, link: Link, process: Any, verb: str) -> None:
         """A call of this verb is on its way, and the link has aims."""
 
     def acknowledged(self, call: Call, outcome: Any) -> None:
@@ -98,7 +116,7 @@ class Call:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a request has
         self,
-        process: WorkerProcess,
+        process: Caller,
         link: Link,
         verb: str,
         args: tuple[Any, ...],
@@ -123,7 +141,7 @@ class Call:
 class Connection:
     """A connection of one process: one call after the other."""
 
-    def __init__(self, world: Network, process: WorkerProcess) -> None:
+    def __init__(self, world: Network, process: Caller) -> None:
         self.world = world
         self.process = process
         self.link = world.links[process.place]
@@ -236,7 +254,7 @@ class Queue(Connection):
 class Feed(MemoryFeed):
     """The subscription: what is published while the link is down is lost, and nobody says so."""
 
-    def __init__(self, world: Network, process: WorkerProcess, session: str) -> None:
+    def __init__(self, world: Network, process: Caller, session: str) -> None:
         super().__init__(world.server.state, session)
         self.world = world
         self.process = process
@@ -290,7 +308,7 @@ class Backend:
 
     cooperative = False
 
-    def __init__(self, world: Network, process: WorkerProcess) -> None:
+    def __init__(self, world: Network, process: Caller) -> None:
         self._world = world
         self._process = process
 

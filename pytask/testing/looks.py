@@ -10,6 +10,7 @@ from pytask.adapters.memory.state import text
 from pytask.client.client import Client
 from pytask.client.enqueue import Function, name_of
 from pytask.client.task_records import FINISHED, TaskInfo
+from pytask.domain import lifecycle as life
 
 SOON = 5.0  # seconds within which what is asserted becomes true
 DAY = 86400.0
@@ -113,11 +114,11 @@ class Looks:
     def assert_output(self, id: str, value: Any, within: float = DAY) -> None:  # noqa: A002
         """A task ends, with this output."""
         task = self.finished(id, within)
-        assert task.state == "ENDED", f"{id!r} is {task.state}: {task.error}"  # noqa: S101
+        assert task.state is life.ENDED, f"{id!r} is {task.state}: {task.error}"  # noqa: S101
         assert task.output == value, f"the output of {id!r} is {task.output!r}, not {value!r}"  # noqa: S101
 
     def assert_error(self, id: str, says: str, within: float = DAY) -> None:  # noqa: A002
         """A task fails, with this text in its error."""
         task = self.finished(id, within)
-        assert task.state == "ERROR", f"{id!r} is {task.state}, not ERROR"  # noqa: S101
+        assert task.state is life.ERROR, f"{id!r} is {task.state}, not ERROR"  # noqa: S101
         assert says in task.error, f"the error of {id!r} is {task.error!r}"  # noqa: S101

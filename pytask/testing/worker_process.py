@@ -18,8 +18,8 @@ from pytask.runtime.services.schedules import Defined
 from pytask.runtime.settings import Settings
 from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts
-from pytask.testing.links import Backend, Network
-from pytask.testing.virtual_time import Life, Timer, wait_for_ever
+from pytask.testing.links import Backend, Caller, Network
+from pytask.testing.virtual_time import Timer, wait_for_ever
 
 
 class Place(Network, Protocol):
@@ -67,7 +67,7 @@ class Alarm(KillTimer):
         self._process.set_alarm(seconds)
 
 
-class WorkerProcess(Life):
+class WorkerProcess(Caller):
     """One process at a place ("w0", "w1", ...) of the world."""
 
     def __init__(self, world: Place, place: str, number: int) -> None:
