@@ -38,7 +38,8 @@ class Case:
 
     `made` says when `make` is called: "import" (of the module of the tasks), "first use" (by the first task),
     "shared" (by the first task, inside `with pytask.shared():`).  `shared`: all tasks use the same object.
-    `work`: it computes and does not wait.
+    `work`: it computes and does not wait.  `coroutine`: the calls are awaited, in tasks with `async def`; the
+    first of them calls `make`, inside `with pytask.shared():`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Case:
     made: str = "import"
     shared: bool = False
     work: bool = False
+    coroutine: bool = False
 
 
 SERVERS = {
@@ -109,3 +111,4 @@ def wait(seconds: float, word: str) -> str:
 BLOCKING = "`self.blocking`"
 NOTHING = ""
 IMPORT = "make it at import"
+SHARED = "make it in `pytask.shared()`"

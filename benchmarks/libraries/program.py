@@ -6,7 +6,8 @@ import json
 import os
 import time
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ CASE = ROWS[os.environ["LIBRARY"]]
 AT = Peers(json.loads(os.environ["PEERS"]), Path(os.environ["FOLDER"]))
 TICK = 0.005  # seconds
 
-_made: list[Call] = [CASE.make(AT)] if CASE.made == "import" else []
+if CASE.coroutine:
+    with suppress(ImportError):  # as a program does; aiogram takes seconds
+        import_module(CASE.packages[0])
+_made: list[Call] = [CASE.make(AT)] if CASE.made == "import" and not CASE.coroutine else []
 _gaps = [0.0]
 _returned: dict[str, tuple[float, float, bool]] = {}
 _answers: Counter[str] = Counter()
@@ -35,6 +39,14 @@ def use(seconds: float, word: str) -> Any:
     return _made[0](seconds, word)
 
 
+async def awaited(seconds: float, word: str) -> Any:
+    """The same, for a library of asyncio."""
+    if not _made:
+        with pytask.shared():
+            _made.append(CASE.make(AT))
+    return await _made[0](seconds, word)
+
+
 class Wait(Task):
     """Calls it once; outputs the times of begin and end, and whether the reply is right."""
 
@@ -45,8 +57,20 @@ class Wait(Task):
         word = self.id.replace("-", "_")
         began = time.monotonic()
         got = use(self.task_data["seconds"], word)
-        _returned[self.id] = found = began, time.monotonic(), got is None or got == word
+        return self.returned(began, got is None or got == word)
+
+    def returned(self, began: float, right: bool) -> tuple[float, float, bool]:
+        _returned[self.id] = found = began, time.monotonic(), right
         return found
+
+
+class AwaitedWait(Wait):
+    """The same as a coroutine."""
+
+    async def start(self) -> tuple[float, float, bool]:
+        word = self.id.replace("-", "_")
+        began = time.monotonic()
+        return self.returned(began, await awaited(self.task_data["seconds"], word) == word)
 
 
 class Returned(Task):
@@ -99,13 +123,41 @@ class Ask(Task):
             try:
                 got = use(0.01, word)
             except Exception as error:
-                _answers["errors"] += 1
-                _answers[f"{type(error).__name__}: {error}"[:80]] += 1
+                self.failed(error)
                 gevent.sleep(0.01)
             else:
-                kind = "errors" if got == MISSING else "right" if got in (None, word) else "wrong"
-                _answers[kind] += 1
+                self.answered(got, word)
             gevent.sleep(0)
+
+    def failed(self, error: Exception) -> None:
+        _answers["errors"] += 1
+        _answers[f"{type(error).__name__}: {error}"[:80]] += 1
+
+    def answered(self, got: Any, word: str) -> None:
+        _answers["errors" if got == MISSING else "right" if got in (None, word) else "wrong"] += 1
+
+
+class AwaitedAsk(Ask):
+    """The same as a coroutine."""
+
+    async def start(self) -> None:
+        number = 0
+        while True:
+            number += 1
+            word = f"{self.id}_{number}".replace("-", "_")
+            try:
+                got = await awaited(0.01, word)
+            except Exception as error:
+                self.failed(error)
+                await self.sleep(0.01)
+            else:
+                self.answered(got, word)
+            await self.sleep(0)
+
+
+if CASE.coroutine:
+    Wait, Ask = AwaitedWait, AwaitedAsk  # type: ignore[misc]  # of two with one name
+del AwaitedWait, AwaitedAsk
 
 
 class Answers(Task):

@@ -57,7 +57,7 @@ def httpx_client(at: Peers) -> Call:
     return lambda seconds, word: client.get(at.url(seconds, word)).text
 
 
-@case("aiohttp by asyncio.run() in each task", "aiohttp", peer="http", do="one loop for all, in a thread")
+@case("aiohttp by asyncio.run() in each task", "aiohttp", peer="http", do="`async def start(self)`")
 def aiohttp_run(at: Peers) -> Call:
     import asyncio
 

@@ -28,7 +28,8 @@ from pytask.domain.messages import IdFault, read_id
 MOST = 10_000  # tasks of a page
 STEP = 500  # ids of one step
 LINES_STEP = 20  # waiting lists of one step
-LIST_MOST = 10_000  # entries at each end of a queue that are searched for ids that wait again
+# Entries at each end of a queue that are searched for ids that wait again: twenty a row, within these bounds.
+ENDS_FACTOR, ENDS_LEAST, ENDS_MOST = 20, 1000, 10_000
 LOOK_FACTOR, LOOK_LEAST = 10, 1000  # hashes that a page with a filter may read: ten a row, or 1000
 ORDER = (life.RUNNING, life.WAIT, life.ERROR, life.STOPPED, life.ENDED)
 
@@ -189,6 +190,7 @@ def page(  # noqa: PLR0913 - the filters
     at, part = _read_cursor(cursor, states, len(sources))
     filtered = function is not None or worker is not None
     budget = max(LOOK_FACTOR * limit, LOOK_LEAST) if filtered else 2 * limit + LOOK_LEAST
+    ends = min(max(ENDS_FACTOR * limit, ENDS_LEAST), ENDS_MOST)
     rows: list[TaskInfo] = []
     looked = 0
     waiting: dict[int, set[str]] = {}  # by partition; read at most once per page
@@ -201,7 +203,7 @@ def page(  # noqa: PLR0913 - the filters
         part = after
         found = yield from _rows(source, partitions, ids)
         if source.state in FINISHED and ids and source.partition not in waiting:
-            waiting[source.partition], _ = yield from standing(partitions, source.partition, LIST_MOST)
+            waiting[source.partition], _ = yield from standing(partitions, source.partition, ends)
         for (task_id, here), task in zip(entries, found, strict=True):
             if source.state in FINISHED and task_id in waiting[source.partition]:
                 continue  # pushed again: it is listed as WAIT

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from pytask.adapters import decoding
 from pytask.client.operations import Op, ask_all
 from pytask.client.partitions import Partitions
+from pytask.client.records import Worker
 
 MOST = 1000  # notes of rejected pushes that Redis keeps
+
+
+@attrs.frozen
+class Tally:
+    """What workers that are alive publish of a function; counts are those since they started."""
+
+    running: int = 0
+    restarts: int = 0  # runs that followed another run of the same task
+    round_age: float | None = (
+        None  # seconds since the last round of the `run_loop` that turned least recently
+    )
+
+
+def by_function(sessions: Iterable[Worker]) -> dict[str, Tally]:
+    """By function; `sessions` as the client lists them, one for each partition of a worker."""
+    found: dict[str, Tally] = {}
+    for one in sessions:
+        if not one.alive:
+            continue
+        restarted = {name: sum(reasons.values()) for name, reasons in (one.restarted or {}).items()}
+        rounds = one.round_age or {}
+        for name in {*(one.runs or {}), *restarted, *rounds}:
+            before = found.get(name, Tally())
+            ages = [age for age in (before.round_age, rounds.get(name)) if age is not None]
+            found[name] = Tally(
+                running=before.running + (one.runs or {}).get(name, 0),
+                restarts=before.restarts + restarted.get(name, 0),
+                round_age=max(ages, default=None),
+            )
+    return found
+
+
+def takeovers(sessions: Iterable[Worker]) -> int:
+    """How many tasks of dead workers were claimed by workers that are alive, since these started."""
+    return sum(sum(one.takeovers.counts) for one in sessions if one.alive and one.takeovers is not None)
 
 
 def oldest_lease(partitions: Partitions) -> Op[float | None]:

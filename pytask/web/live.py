@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import attrs
-
 from pytask.client import Client
 from pytask.client.records import Event, Gap
 from pytask.domain.errors import PytaskError
@@ -35,14 +33,6 @@ PERIODS = {
     "functions": 5.0, "findings": 30.0,
 }  # fmt: skip
 TOPICS = frozenset({"rejected", "events", "log", *PERIODS})
-
-
-@attrs.frozen
-class Seen:
-    """An event, and when this process received it (seconds since 1970)."""
-
-    at: float
-    event: Event
 
 
 class Viewer:
@@ -98,7 +88,7 @@ class Hub:
         self._turns = itertools.count(1)
         self._marks: dict[tuple[str, str], Any] = {}  # topic and task -> what was there at the last look
         self._due: dict[str, float] = {}
-        self._events: dict[str, deque[Seen]] = {}  # of tasks that somebody looks at
+        self._events: dict[str, deque[Event]] = {}  # of tasks that somebody looks at
         self._busy: set[str] = set()  # tasks with events since the last look
         self._count = 0  # events since the last look
         self.rate: float | None = None  # events a second; None while nobody has looked for long enough
@@ -138,7 +128,7 @@ class Hub:
         finally:
             self.leave(viewer)
 
-    def events_of(self, task: str) -> list[Seen]:
+    def events_of(self, task: str) -> list[Event]:
         """The last events of a task that somebody looks at, newest first."""
         return list(self._events.get(task, ()))[::-1]
 
@@ -171,6 +161,8 @@ class Hub:
             tasks = {viewer.task for viewer in viewers if viewer.task is not None}
             for task in self._events.keys() - tasks:
                 del self._events[task]
+            for mark in [mark for mark in self._marks if mark[1] and mark[1] not in tasks]:
+                del self._marks[mark]
             busy, self._busy = self._busy, set()
         shared = self._shared({topic for viewer in viewers for topic in viewer.topics}, bool(busy), now)
         of_task = {task: self._of(task, viewers, task in busy) for task in tasks}
@@ -235,4 +227,4 @@ class Hub:
             self._busy.add(event.id)
         kept = self._events.get(event.id)
         if kept is not None:
-            kept.append(Seen(time.time(), event))
+            kept.append(event)

@@ -127,10 +127,10 @@ class Site:
                 'id="part-{}" data-topics="{}" hx-get="{}" hx-trigger="{}, again" hx-swap="morph:outerHTML"'
             ).format(name, " ".join(topics), address, triggers)
 
-        def to(path: str, **params: Any) -> str:
+        def to(path: str, **params: Any) -> Markup:
             """The address of a page, with those parameters that have a value."""
             given = {key: value for key, value in params.items() if value not in (None, "", (), [])}
-            return f"{root}{path}" + (_query(given) if given else "")
+            return escape(f"{root}{path}" + (_query(given) if given else ""))
 
         return {
             "to": to,
@@ -175,8 +175,7 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         auto_reload=False,
     )
-    made.filters["block"] = text.block
-    made.filters["e"] = escape
+    made.filters |= {"block": text.block, "exact": text.exact}
     return made
 
 

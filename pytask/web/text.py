@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from pytask.domain.escaping import escaped
+from pytask.domain.escaping import escaped, in_json
 
 CELL = 300  # characters of a name, a note, a line
 BLOCK = 20_000  # characters of data, of an error
@@ -20,6 +20,11 @@ def shown(value: Any) -> Any:
     if hasattr(value, "__html__"):
         return value
     return escaped(cut(str(value), CELL))
+
+
+def exact(value: Any) -> Markup:
+    """What a form sends back: all of it, as it is."""
+    return escape(str(value).encode(errors="replace").decode())
 
 
 def block(value: Any, most: int = BLOCK) -> Markup:
@@ -40,6 +45,8 @@ def pretty(raw: bytes | None) -> str:
     if len(raw) > BLOCK:
         return text
     try:
-        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+        found = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):
         return text
+    # Made visible in the way of JSON, so that it can be edited and means the same.
+    return "\n".join(map(in_json, found.split("\n")))

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import redis
 
-from tests.chaos.world import READY, STEERED, D, E, K, T
+from tests.chaos.world import READY, STEERED, D, E, K, T, twin
 
 EFFECT = 6.0  # seconds after which the effect of a control message is no longer waited for
 
@@ -226,7 +226,7 @@ def recreate(world, _, dice):
     world.remade = time.monotonic()
     with world.fault("del + recreate", "tasks"):
         for task_id in some(world, dice, 3):
-            function = "long" if task_id.startswith("long") else "short"
+            function = twin(task_id, "long" if task_id.startswith("long") else "short")
             world.do(
                 "recreate", [task_id, "new-task"], [function, json.dumps({"for": dice.uniform(0.5, 20)})]
             )

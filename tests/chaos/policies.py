@@ -17,6 +17,7 @@ import attrs
 import redis
 
 from tests.chaos import invariants
+from tests.chaos.world import twin
 
 SECOND = invariants.SECOND
 LIMIT = 4  # restarts of a task of the class Limited
@@ -103,7 +104,7 @@ class Client(threading.Thread):
             self.delayed[name] = one = Delayed(time.monotonic_ns(), seconds)
             world.pushed += 1
             data = json.dumps({"for": dice.uniform(0.1, 2)})
-            if world.do("push_later", [name, "new-task"], ["delayed", data, seconds]) is not None:
+            if world.do("push_later", [name, "new-task"], [twin(name, "delayed"), data, seconds]) is not None:
                 one.answered = time.monotonic_ns()
         if self._open(self.flapping) < FEW and dice.random() < 0.5:
             function = dice.choice(("flap", "flap", "limited"))

@@ -6,6 +6,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse
+import asyncio
 import gc
 import logging
 import multiprocessing
@@ -305,6 +306,85 @@ class Tick(Acting):
         self.tick(dice.choice((0.1, 0.5, 0.5, 1.0, 6.0)), SHORT_STEP)
 
 
+class Awaiting(Acting):
+    """Acts as a coroutine."""
+
+    async def acting(self, seconds, step):
+        """As tick."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not finish.exists():  # noqa: ASYNC240 - as the others do
+            self.act()
+            await asyncio.sleep(step)
+
+
+class AioShort(Awaiting):
+    class Config:
+        NAME = "aio-short"
+
+    async def start(self):
+        await self.acting(self.task_data["for"], SHORT_STEP)
+        return {"run": self._run.ref.run}
+
+
+class AioLong(Awaiting):
+    """start() returns; the asyncio task that it created goes on, and its end takes a while."""
+
+    class Config:
+        NAME = "aio-long"
+
+    async def start(self):
+        self.loop = asyncio.create_task(self.going_on())
+
+    async def going_on(self):
+        try:
+            await self.acting(self.task_data["for"], long_step)
+        finally:
+            await asyncio.sleep(0.02)
+            self.act()
+
+
+class AioHog(Awaiting):
+    """Holds the asyncio loop, the first time it runs."""
+
+    class Config:
+        NAME = "aio-hog"
+
+    async def start(self):
+        self.act()
+        await asyncio.sleep(0.2)
+        until = time.monotonic() + (self.task_data["for"] if self.first() else 0)
+        while time.monotonic() < until:
+            pause = time.monotonic() + SHORT_STEP
+            while time.monotonic() < pause:
+                pass
+            self.act()
+
+
+class AioStubborn(Awaiting):
+    """Swallows every cancel, the first time it runs."""
+
+    class Config:
+        NAME = "aio-stubborn"
+
+    async def start(self):
+        until = time.monotonic() + (self.task_data["for"] if self.first() else 0)
+        while time.monotonic() < until:
+            try:
+                self.act()
+                await asyncio.sleep(SHORT_STEP)
+            except BaseException:
+                pass
+
+
+class AioDelayed(Awaiting):
+    class Config:
+        NAME = "aio-delayed"
+
+    async def start(self):
+        await self.acting(self.task_data["for"], SHORT_STEP)
+        self.act("done")
+
+
 class Lone(Long):
     """A precious long task, which has a worker of its own."""
 
@@ -314,6 +394,7 @@ class Lone(Long):
 
 TASKS = [Short, Long, Hog, Regex, Stubborn, Forker, Alarm, Handler, Child, Breaker, Large]
 TASKS += [Delayed, Flap, Limited, Tick]
+TASKS += [AioShort, AioLong, AioHog, AioStubborn, AioDelayed]
 PRECIOUS = [Lone]
 
 

@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 import redis
 
+from pytask import Client
 from tests.support.cli_tools import EXAMPLES, Started, pytask, until
 from tests.support.servers import start_server
 
@@ -65,3 +66,30 @@ def test_watch_urls_refuses_data_that_does_not_fit(client, tmp_path):
         client.lpush("new-task", "wrong")
         until(lambda: client.hget("wrong", "state") == "ERROR", lambda: worker.output)
         assert "$.urls" in client.hget("wrong", "error")
+
+
+def test_agents_go_on_with_their_conversations_through_a_deploy(client, tmp_path):
+    model = Started([sys.executable, str(EXAMPLES / "local_model.py"), "0", "0.02"], tmp_path)
+    with model:
+        model.says("http://")
+        address = model.output.split()[0]
+        command = pytask("run", EXAMPLES / "agents.py", "--redis", client.url)
+        first = Started(command, tmp_path, MODEL=address)
+        with first, Client(client.url, timeout=5, connect_timeout=5) as people:
+            first.says("takes tasks from")
+            orders = [("agent", {"account": f"a{n % 3}", "turns": 8, "pause": 0.05}) for n in range(40)]
+            ids = people.start_many(orders)
+            until(
+                lambda: sum(json.loads(request("GET", f"{address}/turns")).values()) > 80,
+                lambda: first.output,
+            )
+            second = Started(command, tmp_path, MODEL=address)
+            with second:
+                second.says("takes tasks from")
+                assert first.end() == 0, first.output
+                found = [people.wait(task_id, timeout=60) for task_id in ids]
+                assert second.end() == 0, second.output
+        assert {one.state for one in found} == {"ENDED"}
+        assert all(one.output == {"last": "well then let us see 7", "turns": 8} for one in found)
+        said = json.loads(request("GET", f"{address}/turns"))
+        assert set(said.values()) <= {8, 9}  # a turn whose last word crossed the deploy is said again

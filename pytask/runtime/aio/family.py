@@ -79,8 +79,8 @@ class Family:
         self._own(task, parent, None)
         if parent is not None:
             parent.parents = True
-        elif self.asked:  # a callback has created it after all were asked to end: nobody else would end it
-            self.loop.call_soon(_ask, task)
+        # Without one a callback has created it.  After all were asked to end that is a clean-up, such as the
+        # request by which asyncpg cancels a statement: only the end of the grace ends it.
 
     def _add(self, task: RunTask) -> None:
         if self.others is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import gevent
@@ -158,10 +159,21 @@ class AsyncioLoop:
                 ending = True
             except (SystemExit, KeyboardInterrupt):
                 continue  # of a task, which has recorded it: others go on
+        self._cancel_rest(loop)
         hub = get_hub_if_exists()
         loop.close()
         if hub is not None:
             hub.destroy(destroy_loop=True)
+
+    @staticmethod
+    def _cancel_rest(loop: WorkerLoop) -> None:
+        """End what belongs to the process, such as the connections of a client that all tasks share."""
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            with suppress(SystemExit, KeyboardInterrupt):
+                loop.run_until_complete(asyncio.wait(tasks, timeout=END_SECONDS / 2))
 
     @staticmethod
     def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ log = get_logger(__name__)
 
 MOST_RUNS = 20  # runs whose threads this worker publishes
 MOST_CHARACTERS = 500  # of each
-NAMED = 5  # threads of a run, in a message
+NAMED = 5  # threads and coroutines of a run, in a message
 LINGERS = (
-    "[PT045] task %s: start() returned %g s ago, but the task ends when its threads end: %s. Fix: end them"
-    " before start() returns; create shared objects at import, or inside `with pytask.shared():`"
+    "[PT045] task %s: start() returned %g s ago, but the task ends when its threads and asyncio tasks do: %s."
+    " Fix: end them before start() returns; create shared objects at import, or in `with pytask.shared():`"
 )
 
 
@@ -37,7 +37,7 @@ class Lingering:
         alive = run.alive()
         if run.over or run.actor is not None or not threads.only_threads(alive):
             return
-        names = "; ".join(map(threads.whereabouts, alive[:NAMED]))
+        names = run.whereabouts(NAMED)
         if len(self.kept_by) < MOST_RUNS:
             self.kept_by[run.id] = names[:MOST_CHARACTERS]
         log.warning(LINGERS, run.id, self._patience, names)

@@ -183,7 +183,7 @@ class Run(TaskCalls):
             self.finished()
         elif self.failure is not None:
             self.host.fail(self)
-        elif self.children and threads.only_threads(self.children):
+        elif threads.only_threads(self.children or ()):
             self.host.lingers(self)
 
     def _prepared(self) -> tuple[Task, Any]:

@@ -6,15 +6,17 @@ from typing import Any
 
 import falcon
 
+from pytask.client.records import FunctionInfo
 from pytask.domain.lifecycle import State
 from pytask.domain.wording import ago
 from pytask.shown import fleet
-from pytask.shown.overview import oldest_lease
+from pytask.shown.overview import Tally, by_function, oldest_lease, takeovers
 from pytask.shown.rows import worker_row
 from pytask.web.drawing import bar
 from pytask.web.site import Site
 
 ROWS = 8
+FUNCTIONS = 50
 
 
 def pages(site: Site) -> dict[str, Any]:
@@ -36,7 +38,9 @@ class Overview:
         site = self._site
         found = site.run(fleet.read_fleet)
         lease = site.run(oldest_lease)
-        functions = site.client.functions()
+        sessions = site.read(("workers",), site.client.workers)
+        tallies = by_function(sessions)
+        functions = site.read(("functions",), site.client.functions, 5.0)
         busiest = sorted(found.alive, key=lambda worker: -worker.running)
         slots = [worker.max_tasks for worker in found.alive]
         held = [worker for worker in found.workers if not worker.alive]
@@ -63,8 +67,18 @@ class Overview:
             "server": _server(found.server),
             "rate": site.hub.rate,
             "workers": [worker_row(worker) for worker in busiest[:ROWS]],
-            "functions": functions[:50],
+            "functions": [_function(one, tallies.get(one.name, Tally())) for one in functions[:FUNCTIONS]],
+            "takeovers": takeovers(sessions),
+            "restarts": sum(one.restarts for one in tallies.values()),
+            "backing_off": sum(one.backing_off or 0 for one in sessions if one.alive),
         }
+
+
+def _function(one: FunctionInfo, tally: Tally) -> dict[str, Any]:
+    return {
+        "name": one.name, "workers": one.workers, "parked": one.parked, "paused": one.paused,
+        "running": tally.running, "restarts": tally.restarts, "round": ago(tally.round_age),
+    }  # fmt: skip
 
 
 def _server(info: Any) -> str:

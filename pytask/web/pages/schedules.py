@@ -11,8 +11,10 @@ import falcon
 from pytask.client.schedule_records import ScheduleInfo
 from pytask.domain.wording import ago
 from pytask.shown.schedules import NEXT, moment_text, result_text, state_of
+from pytask.shown.secrets import masked_text
 from pytask.web.access import Right
 from pytask.web.forms import Form
+from pytask.web.pages.task import secret_fields
 from pytask.web.site import Note, Site
 from pytask.web.text import pretty
 
@@ -55,7 +57,9 @@ class Schedule:
             "info": found,
             "coming": [moment_text(moment, found.tz, now) for moment in found.upcoming(NEXT, now)],
             "past": [result_text(one, found.tz) for one in found.occurrences[:PAST]],
-            "data": pretty(found.raw_data) if sees else "",
+            "data": pretty(masked_text(found.raw_data, secret_fields(self._site, found.function)))
+            if sees
+            else "",
         }
         self._site.show(req, resp, "schedule", values)
 

@@ -71,7 +71,7 @@ class Raw:
         field = req.get_param("field", required=True)
         if field not in self.FIELDS:
             raise falcon.HTTPBadRequest(description=f"fields are {', '.join(self.FIELDS)}")
-        if field != "error" and not self._site.may(req.context.user, Right.PAYLOADS):
+        if not self._site.may(req.context.user, Right.PAYLOADS):
             raise falcon.HTTPForbidden(description="you may not see data")
         found = masked(self._site, self._site.client.get(req.get_param("id", required=True)))
         value = found.error.encode() if field == "error" else getattr(found, f"raw_{field}")

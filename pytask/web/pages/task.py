@@ -13,9 +13,10 @@ import attrs
 import falcon
 
 from pytask.client import Client
-from pytask.client.records import Outcome, Worker
+from pytask.client.records import Event, Outcome, Worker
 from pytask.client.task_records import TaskInfo
 from pytask.domain import lifecycle as life
+from pytask.domain import secrets
 from pytask.domain.errors import (
     BadData,
     Denied,
@@ -28,7 +29,6 @@ from pytask.domain.errors import (
 from pytask.domain.facts import Facts
 from pytask.domain.history import Transition
 from pytask.domain.reasons import Account
-from pytask.domain.secrets import unmasked
 from pytask.domain.transition_text import phrase_of
 from pytask.domain.wording import ago, at
 from pytask.logger import get_logger
@@ -45,6 +45,7 @@ from pytask.web.verbs import VERBS, carried_out
 log = get_logger(__name__)
 
 LINES = 200  # of the log
+EDITABLE = 200_000  # bytes of data that the page offers for editing
 ANSWER = 4.0  # seconds to wait for what a worker says of new data
 
 
@@ -118,12 +119,11 @@ class Task:
         if part in (None, "story", "buttons", "history"):
             values |= site.read(("told", task_id), lambda: self._told(task), 0.5)
         if part in (None, "payloads", "editor"):
-            values |= _payloads(masked(site, task)) if sees else {}
-            values["mark"] = _mark(task.raw_data)
+            values |= site.read(("payloads", task_id), lambda: _payloads(site, task), 0.5) if sees else {}
         if part in (None, "log"):
             values["lines"] = self._lines(task_id) if sees else []
         if part in (None, "events"):
-            values["events"] = site.hub.events_of(task_id) if sees else []
+            values["events"] = self._events(task) if sees else []
         site.show(req, resp, "task", values)
 
     def _told(self, task: TaskInfo) -> dict[str, Any]:
@@ -149,6 +149,11 @@ class Task:
             "owner": _owner(site.read(("workers",), site.client.workers), task),
             "progress_at": None if task.progress is None else rows.since(task.progress.at),
         }
+
+    def _events(self, task: TaskInfo) -> list[Event]:
+        """Its last events, newest first, without the secret fields of its class."""
+        fields, found = secret_fields(self._site, task.function), self._site.hub.events_of(task.id)
+        return [attrs.evolve(one, data=secrets.masked(one.data, fields)) for one in found]
 
     def _lines(self, task_id: str) -> list[dict[str, str]]:
         site = self._site
@@ -197,7 +202,7 @@ class Task:
             raise BadData('the data of a task is a JSON object, such as {"interval": 2}')
         fields = secret_fields(self._site, task.function)
         try:
-            return unmasked(value, task.data, fields) if task.raw_data is not None else value
+            return secrets.unmasked(value, task.data, fields) if task.raw_data is not None else value
         except ValueError:  # what is there is no JSON
             return value
 
@@ -263,9 +268,12 @@ def _owner(workers: list[Worker], task: TaskInfo) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _payloads(task: TaskInfo) -> dict[str, Any]:
+def _payloads(site: Site, whole: TaskInfo) -> dict[str, Any]:
+    task = masked(site, whole)
     return {
+        "mark": _mark(whole.raw_data),
         "data": pretty(task.raw_data),
+        "editable": len(task.raw_data or b"") <= EDITABLE,
         "output": pretty(task.raw_output),
         "saved": pretty(task.raw_saved),
         "saved_at": rows.since(task.saved_at),

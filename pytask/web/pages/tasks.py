@@ -14,6 +14,7 @@ from pytask.shown.rows import task_row
 from pytask.shown.selection import pages_of_ids
 from pytask.web.forms import Form
 from pytask.web.site import Chosen, Note, Site, local_path
+from pytask.web.text import shown
 from pytask.web.verbs import VERBS, Verb, carried_out
 
 ROWS = 50
@@ -85,10 +86,15 @@ class Tasks:
             "next": following,
             "states": [str(state) for state in State],
             "count": site.read(("count",), site.client.count),
-            "functions": [one.name for one in site.read(("functions",), site.client.functions, 5.0)],
+            "functions": self._names(),
             "verbs": VERBS.values(),
         }
         site.show(req, resp, "tasks", values)
+
+    def _names(self) -> list[str]:
+        """Functions to choose from; none that would show as another one."""
+        found = self._site.read(("functions",), self._site.client.functions, 5.0)
+        return [one.name for one in found if shown(one.name) == one.name]
 
     def _page(
         self, wanted: Filter, limit: int, cursor: str | None, find: str

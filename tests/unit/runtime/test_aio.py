@@ -6,14 +6,14 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 import warnings
 from contextvars import ContextVar
 
+import attrs
 import gevent
 import pytest
 
-from pytask import run_loop, shared
+from pytask import Restart, run_loop, shared
 from pytask.domain.control import StopReason
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
@@ -393,7 +393,7 @@ def test_lines_are_of_the_task_and_pass_no_handler_in_its_thread(caplog):
 
     class Handler(logging.Handler):
         def emit(self, record):
-            threads.append(threading.get_ident())
+            threads.append(get_ident())
 
     async def start(self):
         logging.getLogger("some.library").warning("from %s", self.id)
@@ -406,7 +406,7 @@ def test_lines_are_of_the_task_and_pass_no_handler_in_its_thread(caplog):
         until(lambda: threads)
     finally:
         logging.getLogger("some").removeHandler(handler)
-    assert threads == [threading.get_ident()]
+    assert threads == [get_ident()]
     (record,) = [one for one in caplog.records if one.name == "some.library"]
     assert record.task == "a"
     assert record.getMessage() == "from a"
@@ -776,3 +776,85 @@ def test_a_reload_of_a_run_that_is_only_cancelled_starts_another():
     begun(world, new)
     world.executor.ask("a", StopReason.STOP)
     until(lambda: new.over)
+
+
+def test_what_the_process_shares_is_cancelled_when_the_loop_ends():
+    made, ended = AsyncioLoop(1), []
+
+    async def background():
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0)
+            ended.append(True)
+
+    made._start()
+    asyncio.run_coroutine_threadsafe(background(), made.loop)
+    really_sleep(0.02)
+    made.end()
+    assert ended == [True]
+
+
+# -- what is unchanged --------------------------------------------------------------------------------------
+
+
+def test_data_restarts_and_timeouts_are_those_of_any_task():
+    @attrs.frozen
+    class Order:
+        turns: int
+
+    async def start(self):
+        if self.task_data.turns > 1:
+            await forever(self)
+        raise self.Error(f"attempt {self.attempt}")
+
+    config = {"NAME": "demo", "DATA": Order, "RESTART": Restart("failure", first=1), "TIMEOUT": 0.05}
+    kind = type("Demo", (Task,), {"Config": type("Config", (), config), "start": start})
+    world = World(kind, timing=Timing().scaled(0.1))
+    assert "turns" in settled(world, world.launch(data=b'{"turns": "many"}')).fields["error"]
+    world.launch("b", data=b'{"turns": 1}')
+    change = settled_of(world, "b")
+    assert (change.trigger, change.fields["error"]) == (Trigger.RETRY, "attempt 1")
+    world.launch("c", data=b'{"turns": 2}')
+    assert settled_of(world, "c").fields["error"] == "timed out after 0.05 s"
+
+
+def test_what_a_callback_creates_after_the_cancel_may_finish():
+    """asyncpg cancels a statement at the server by a task that the callback of a cancelled future creates."""
+    done = []
+
+    async def cleanup():
+        await asyncio.sleep(0.02)
+        done.append("cleaned up")
+
+    async def start(self):
+        self.began = True
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            loop.call_soon(lambda: setattr(self, "kept", loop.create_task(cleanup())))
+            await asyncio.sleep(0)
+
+    world = world_of(start, timing=Timing().scaled(0.1))
+    run = world.launch()
+    begun(world, run)
+    world.executor.ask("a", StopReason.STOP)
+    assert settled(world, run).trigger is Trigger.STOP
+    assert done == ["cleaned up"]
+
+
+def test_an_asyncio_task_that_keeps_a_run_from_ending_is_named(caplog):
+    async def left_behind():
+        await asyncio.sleep(1000)
+
+    async def start(self):
+        self.kept = asyncio.create_task(left_behind(), name="poller")
+
+    world = world_of(start)
+    world.launch()
+    until(lambda: "[PT045] task a: start() returned" in caplog.text)
+    assert "coroutine poller (in left_behind at " in caplog.text
+    assert list(world.executor.lingering.kept_by) == ["a"]
+    world.executor.ask("a", StopReason.STOP)
+    until(lambda: not world.executor.living)

@@ -6,7 +6,8 @@ from falcon import testing
 
 import pytask
 from pytask import web
-from pytask.web import live
+from pytask.web import application, live
+from pytask.web.site import Site
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 
@@ -16,7 +17,11 @@ class Page:
 
     def __init__(self, client, redis, **options):
         self.client, self.redis = client, redis
-        self.app = web.app(client, **options)
+        made = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(application, "Site", lambda *words: made.append(Site(*words)) or made[-1])
+            self.app = web.app(client, **options)
+        (self.site,) = made
         self._test = testing.TestClient(self.app, headers={"Host": "localhost"})
         self.cookies = {}
 

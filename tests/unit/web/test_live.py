@@ -49,7 +49,7 @@ def test_events_are_kept_for_tasks_that_somebody_looks_at(hub):
         hub.note(Event(id="b", name="tick"))
     hub.look(1.0)
     assert viewer.wait(0) == ["events"]
-    assert [one.event.data for one in hub.events_of("a")][:2] == [99, 98]
+    assert [one.data for one in hub.events_of("a")][:2] == [99, 98]
     assert len(hub.events_of("a")) == live.KEPT
     assert hub.events_of("b") == []
     hub.leave(viewer)

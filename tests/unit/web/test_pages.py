@@ -1,10 +1,12 @@
 """What the pages show, and what their buttons do."""
 
+import html
 import json
 import re
 
 import pytest
 
+from pytask.client.records import Event
 from pytask.web.drawing import lifecycle, owners, timeline
 from pytask.web.text import block, shown
 
@@ -93,6 +95,21 @@ def test_all_that_failed_are_queued_again_from_the_overview(page, client, redis)
     token = re.search(r'name="token" value="([^"]+)"', asked)[1]
     assert "3 queued again." in site.follow(site.post("/tasks/act", {"token": token})).text
     assert client.count()["WAIT"] == 3
+
+
+def test_what_workers_count_is_on_the_overview(page, redis):
+    for session, silent in (("s-1", 0), ("s-2", 0), ("gone", 60)):
+        info = {"session": session, "name": session, "pid": 7, "functions": ["f"], "runs": {"f": 2},
+                "restarted": {"f": {"failure": 1, "death": 2}}, "round_age": {"f": 3.0},
+                "takeovers": {"counts": [1, 0, 3], "sum": 5.0}, "backing_off": 4}  # fmt: skip
+        redis.hset("pytask:workers:info", session, json.dumps(info))
+        redis.zadd("pytask:workers", {session: redis.time()[0] - silent})
+    text = page().get("/?part=fleet").text
+    shown = dict(re.findall(r"<dt>([^<]+)</dt><dd[^>]*>(?:<a[^>]*>)?([^<]+)<", text))
+    expected = {"takeovers": "8", "restarts": "6", "wait for a retry": "8", "alive": "2", "silent": "1"}
+    assert shown | expected == shown
+    (row,) = re.findall(r"<tr><td><a[^>]*>f</a>(.*?)</tr>", text)
+    assert re.findall(r"<td[^>]*>([^<]*)<", row) == ["4", "0", "6", "3s", "2", ""]
 
 
 def test_selected_tasks_and_those_that_are_left(page, client, running):
@@ -203,7 +220,9 @@ def test_hostile_values_are_shown_as_text(page, client, redis, running):
     for path in paths:
         text = site.get(path).text
         for word in ("<script>alert", "<img", "<i>", "\x1b", "\u202e"):
-            assert word not in text.replace("<script src", ""), (path, word)
+            # What a form sends back is as Redis has it, escaped.
+            seen = re.sub(r'(value|data-id)="[^"]*"', "", text) if word in "\x1b\u202e" else text
+            assert word not in seen.replace("<script src", ""), (path, word)
     assert "\\u202e" in site.get("/tasks").text
 
 
@@ -212,6 +231,56 @@ class Found:
 
     def __init__(self, text):
         self.what = self.fix = text
+
+
+@pytest.mark.parametrize("task_id", ["\u202e<b>\"'&", "long-" + "x" * 500, " a+b%20c?d=e&f#g "])
+def test_an_id_is_sent_back_as_it_is(page, client, task_id):
+    client.start("f", id=task_id)
+    site = page()
+    text = site.get("/tasks").text
+    value = html.unescape(re.search(r'name="task" value="([^"]*)"', text)[1])
+    assert value == task_id
+    link = html.unescape(re.search(r'<td class="id"><a href="([^"]*)"', text)[1])
+    found = site.get(link)
+    action = html.unescape(re.search(r'action="(/task[^"]*)"', found.text)[1])
+    site.follow(site.post(action, {"verb": "stop"}))
+    assert client.get(task_id).state == "STOPPED"
+    asked = site.post(
+        "/tasks/choose", {"verb": "start", "task": value, "back": f"/tasks?function={'g' * 400}"}
+    ).text
+    token = re.search(r'name="token" value="([^"]+)"', asked)[1]
+    assert html.unescape(re.search(r'class="button" href="([^"]*)"', asked)[1]).endswith("g" * 400)
+    site.post("/tasks/act", {"token": token})
+    assert client.get(task_id).state == "WAIT"
+
+
+def test_characters_that_are_made_visible_can_be_edited(page, client):
+    client.start("f", {"a": "\u202e\x7f\u2028<b>"}, id="a")
+    site = page()
+    text = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", site.get("/task?id=a").text, re.DOTALL)[1]
+    assert "\u202e" not in text
+    mark = _mark(site, "a")
+    site.follow(site.post("/task?id=a", {"verb": "data", "mark": mark, "data": html.unescape(text)}))
+    assert client.get("a").data == {"a": "\u202e\x7f\u2028<b>"}
+    client.update_data("a", {"a": "x" * 300_000})
+    site.site.cache.clear()
+    assert "too long to be edited" in site.get("/task?id=a").text
+
+
+def test_events_and_schedules_are_masked_like_data(page, client, redis):
+    info = {"session": "s", "secret": {"f": ["key"]}, "functions": ["f"]}
+    redis.hset("pytask:workers:info", "s", json.dumps(info))
+    redis.zadd("pytask:workers", {"s": redis.time()[0]})
+    client.start("f", id="a")
+    client.schedules.add("nightly", "f", {"key": "sesame"}, every=60)
+    site = page()
+    live = site.site.hub
+    viewer = live.join(["events"], "a")
+    live.note(Event(id="a", name="tick", data={"key": "sesame", "n": 1}))
+    text = site.get("/task?id=a&part=events").text + site.get("/schedule?name=nightly").text
+    assert text.count("********") == 2
+    assert "sesame" not in text
+    live.leave(viewer)
 
 
 def test_long_values_are_cut_and_whole_as_a_file(page, client, running):
