@@ -82,7 +82,7 @@ class Tracing:
         return TracedLoop(self, run, plain)
 
     def round(self, run: Run) -> list[tuple[Span, Any]]:
-        """The span of a round, in which those of the task's own code are, and how to leave it; [] for none."""
+        """The span of a round, in which those of the task are, and how to leave it; [] for none."""
         opened: list[tuple[Span, Any]] = []
         with _unharmed():
             span = self._span(run, "round", self._links(run.span))
