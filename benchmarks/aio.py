@@ -33,6 +33,10 @@ def measured(times: int, share: float) -> Iterator[Row]:
     yield Row("  a greenlet task", f"{theirs['start']:.0f}")
     yield Row(f"stop all {tasks:,}, until the last is STOPPED, s", f"{own['stop']:.2f}", "<= 3")
     yield Row("  greenlet tasks", f"{theirs['stop']:.2f}")
+    yield Row(
+        "  CPU of the worker to stop one, coroutine / greenlet, us",
+        f"{own['stop CPU']:.0f} / {theirs['stop CPU']:.0f}",
+    )
     handed = {kind: handed_over(f"{kind}sleeper", tasks) for kind in KINDS}
     yield Row(f"SIGTERM with {tasks:,}: until the process has ended, s", f"{handed['aio-']:.1f}", "<= 25")
     yield Row("  greenlet tasks", f"{handed['']:.1f}")
@@ -74,13 +78,14 @@ def kept(function: str, count: int) -> dict[str, float]:
             "start": (spent(raw, [pid])[0] - cpu) / count * 1e6,
         }
         ids = [key.decode() for key in raw.hkeys("pytask:runs")]
-        began = time.monotonic()
+        began, (cpu, _) = time.monotonic(), spent(raw, [pid])
         with raw.pipeline(transaction=False) as pipe:
             for task_id in ids:
                 pipe.publish(f"task-{task_id}-control", "stop")
             pipe.execute()
         wait(lambda: raw.hlen("pytask:runs") == 0, 120)
         found["stop"] = time.monotonic() - began
+        found["stop CPU"] = (spent(raw, [pid])[0] - cpu) / count * 1e6
         return found
 
 

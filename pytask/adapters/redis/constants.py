@@ -24,6 +24,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
     "record_kept": RECORD_KEPT,  # seconds
+    "long_value": "-" * 65,  # longer than hash-max-listpack-value, by default
     "fault": FAULT,  # the mark in `paused` of an invalid schedule
     "definition": DEFINITION,  # the fields that define a schedule
     "timed_by": TIMES,  # those of them on which its times depend

@@ -139,8 +139,8 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
                      are requeued meanwhile. The new code is first tested
                      with --check; if that fails, the old code keeps running
     SIGTSTP          take no more tasks, keep running ones; SIGCONT resumes
-    SIGUSR1          print the stack of every greenlet with its task, and the
-                     busiest tasks
+    SIGUSR1          print the stack of every greenlet and coroutine with its
+                     task, and the busiest tasks
 
     The process is patched by gevent. Host names are resolved in native threads by the system's resolver
     (hosts, nsswitch.conf, a changed resolv.conf); $GEVENT_RESOLVER selects another gevent resolver.

@@ -25,7 +25,7 @@ from pytask.runtime.aio.mailbox import Mailbox
 from pytask.runtime.runs.failure import describe
 from pytask.runtime.runs.run import Run
 
-ROOM = 0.05  # seconds between two looks whether events may be sent again
+ROOM, LONGEST_ROOM = 0.05, 1.0  # seconds between two looks whether events may be sent again
 CANCELLED = "killed: other code cancelled the coroutine of start()"
 
 
@@ -37,6 +37,8 @@ class LoopThread(Protocol):
 
     to_loop: Mailbox
     to_hub: Mailbox
+    emitted: int  # events, counted by its thread
+    passed_on: int  # of these, counted by the event loop's thread
     calls: dict[AsyncResult[Any], RunTask]  # that greenlets wait for
     frees: set[asyncio.Task[None]]  # that close connections
 
@@ -209,12 +211,19 @@ class RunCoroutines(Family):
         """Send an event."""
         if self.crowded(2):
             raise TooManyEvents(self.run.id)
-        self.service.to_hub.put(self.run.host.emit_later, self.run, event)
+        self.service.emitted += 1
+        self.service.to_hub.put(self._emit, event)
         return _Room(self)
+
+    def _emit(self, event: bytes) -> None:
+        # In the event loop's thread.
+        self.service.passed_on += 1
+        self.run.host.emit_later(self.run, event)
 
     def crowded(self, times: int) -> bool:
         """Whether so many times as many events wait for Redis as may."""
-        return self.run.host.committer.crowded(times, len(self.service.to_hub))
+        coming = self.service.emitted - self.service.passed_on
+        return self.run.host.committer.crowded(times, coming)
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Report progress; the newest report replaces one that is on its way."""
@@ -304,9 +313,11 @@ class _Room:
         self._family = family
 
     def __await__(self) -> Generator[Any, None, None]:
-        # The other thread decides, which need not know who waits: a look at two numbers costs nothing.
+        # The other thread makes room, and need not know who waits: a look at its numbers costs nothing.
+        pause = ROOM
         while self._family.crowded(1) and not self._family.run.over:
-            yield from asyncio.sleep(ROOM).__await__()
+            yield from asyncio.sleep(pause).__await__()
+            pause = min(2 * pause, LONGEST_ROOM)
 
 
 class _AtGate:

@@ -46,6 +46,7 @@ class AsyncioLoop:
         self._hub: Any = None
         self._delivering = False
         self._runs = 0  # with coroutines
+        self.emitted = self.passed_on = 0  # events: each number is changed by one thread alone
         self.busy = Flag()  # set while there are any
         self.calls: dict[AsyncResult[Any], RunTask] = {}  # that greenlets wait for; of the loop's thread
         self.frees: set[asyncio.Task[None]] = set()  # that close connections of ended runs

@@ -1,4 +1,4 @@
-"""Dumps the stacks of all greenlets of this process with their tasks."""
+"""Dumps the stacks of all greenlets and coroutines of this process with their tasks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from greenlet import greenlet
 
 from pytask.domain.escaping import escaped
 from pytask.domain.wording import at
+from pytask.runtime.process.coroutine_frames import frames_of
 
 Place = tuple[str, int, str]
 OWN_FILE = __file__
@@ -23,7 +24,7 @@ FRAMES = 12  # of a stack, the innermost
 
 
 def report() -> str:
-    """All greenlets, grouped by stack, with their task ids.
+    """All greenlets, and all asyncio tasks of runs, grouped by stack, with their task ids.
 
     It iterates over all objects: about a second for 100,000 tasks.
     """
@@ -33,7 +34,12 @@ def report() -> str:
         kind = f"task {run.claim.function}" if run is not None else _name(one)
         groups.setdefault((kind, _stack(one)), []).append(run.id if run is not None else "")
     count = sum(len(ids) for ids in groups.values())
-    lines = [f"--- {count} greenlets of process {os.getpid()} at {at(time.time())}"]
+    for task in coroutines():
+        run = task.owner.run
+        groups.setdefault((f"coroutine of task {run.claim.function}", _awaits(task)), []).append(run.id)
+    more = sum(len(ids) for ids in groups.values()) - count
+    coroutine_count = f" and {more} coroutines" if more else ""
+    lines = [f"--- {count} greenlets{coroutine_count} of process {os.getpid()} at {at(time.time())}"]
     for (kind, stack), ids in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0][0])):
         known = sorted(one for one in ids if one)
         lines.append(f"{len(ids)} x {kind}" + (f": {' '.join(known)}" if known else ""))
@@ -56,6 +62,26 @@ def _living() -> Iterator[Any]:
         # type(), as some objects override isinstance().
         if issubclass(type(one), greenlet) and not one.dead and (one or isinstance(one, Greenlet)):
             yield one
+
+
+def coroutines() -> list[Any]:
+    """The asyncio tasks of runs that are not done; in any thread."""
+    if "asyncio" not in sys.modules:
+        return []
+    from asyncio import Future
+
+    return [one for one in gc.get_objects() if _is_of_run(one, Future)]
+
+
+def _is_of_run(one: Any, future: type) -> bool:
+    kind = type(one)
+    return issubclass(kind, future) and "owner" in kind.__dict__ and not one.done()
+
+
+def _awaits(task: Any) -> tuple[Place, ...]:
+    """The functions that wait for each other, innermost last."""
+    found = [(one.f_code.co_filename, one.f_lineno or 0, one.f_code.co_name) for one in frames_of(task)]
+    return tuple(found[-FRAMES:])
 
 
 def _name(one: Any) -> str:

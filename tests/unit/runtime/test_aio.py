@@ -20,6 +20,7 @@ from pytask.domain.messages import Command
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.runtime.aio.service import AsyncioLoop
+from pytask.runtime.process.greenlet_dump import report
 from pytask.runtime.runs.log_relay import get_ident
 from tests.unit.runtime.fakes import FAST, World, really_sleep, won
 
@@ -868,3 +869,31 @@ def test_an_asyncio_task_that_keeps_a_run_from_ending_is_named(caplog):
     assert list(world.executor.lingering.kept_by) == ["a"]
     world.executor.ask("a", StopReason.STOP)
     until(lambda: not world.executor.living)
+
+
+def test_the_dump_of_greenlets_has_the_coroutines():
+    world = world_of(forever)
+    run = world.launch()
+    begun(world, run)
+    lines = report().splitlines()
+    assert " and 1 coroutines of process " in lines[0]
+    at = lines.index("1 x coroutine of task demo: a")
+    assert "test_aio.py" in lines[at + 1]
+    assert lines[at + 1].endswith(" in forever")
+    world.executor.ask("a", StopReason.STOP)
+    until(lambda: run.over)
+
+
+def test_ends_of_many_runs_on_their_way_do_not_count_as_events():
+    """The mailbox also carries ends: 50,000 at once must not make an emit fail."""
+
+    async def start(self):
+        for _ in range(100):
+            self._run.coroutines.service.to_hub.put(list)
+        self.emit("fine")
+        return 1
+
+    world = World(
+        type("Demo", (Task,), {"Config": type("Config", (), {"NAME": "demo"}), "start": start}), max_pending=5
+    )
+    assert settled(world, world.launch()).trigger is Trigger.END
