@@ -60,8 +60,9 @@ class Loop:
         turning.pop(self, None)
         turning[self] = began
 
-    def end(self) -> None:
-        """The round has ended."""
+    def end(self, error: BaseException | None = None) -> None:
+        """The round has ended, with an error or without."""
+        del error
         self._rounds.add(self.clock() - self._began)
         self._turned[self._function] = self._turned.get(self._function, 0) + 1
 
