@@ -66,7 +66,7 @@ class RunCoroutines(Family):
         # In the event loop's thread:
         self.alive = False
         self.sent = 0  # calls to the other thread
-        # The newest of each, and whether it is on its way: the loop's thread sets that, and the other unsets it
+        # The newest of each, and whether it is on its way: the loop's thread sets that, the other one unsets it
         # before it looks.  So the newest always arrives, at worst twice.
         self.reported: dict[str, Any] | None = None
         self.reporting = False
