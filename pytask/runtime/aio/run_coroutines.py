@@ -66,8 +66,9 @@ class RunCoroutines(Family):
         # In the event loop's thread:
         self.alive = False
         self.sent = 0  # calls to the other thread
-        # The newest of each, and whether it is on its way.  The loop's thread sets that, the other unsets it and
-        # then looks: so the newest always arrives, at worst twice.
+        # The newest of each, and whether it is on its way.
+        # The loop's thread sets that, the other one unsets it and then looks:
+        # so the newest always arrives, at worst twice.
         self.reported: dict[str, Any] | None = None
         self.reporting = False
         self.saved: bytes | None = None
