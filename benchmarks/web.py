@@ -104,10 +104,13 @@ def lists(page: Served, tasks: int, seconds: float) -> Iterator[Row]:
                 path = following
                 time.sleep(chance.uniform(0.2, 0.8))  # a person reads
 
+    used = cpu(page.process.pid)
     _together(READERS, read)
+    used = cpu(page.process.pid) - used
     p50, p99 = _at(found, 0.5), _at(found, 0.99)
     yield Row(f"50 of {tasks:,} tasks, {READERS} viewers, ms, p50 of {len(found):,}", f"{1000 * p50:.0f}")
     yield Row("  p99", f"{1000 * p99:.0f}", f"<= {LIMIT_MS:g}")
+    yield Row("  processor of the page for each, ms", f"{1000 * used / len(found):.1f}")
 
 
 def viewers(page: Served, raw: redis.Redis, url: str, seconds: float) -> Iterator[Row]:

@@ -24,6 +24,7 @@ from pytask.web.pages import (
     limits,
     login,
     overview,
+    samples,
     schedules,
     streams,
     task,
@@ -51,7 +52,19 @@ def made(client: Client, options: SiteOptions) -> Callable[..., Iterable[bytes]]
     app.req_options.strip_url_path_trailing_slash = False
     app.req_options.keep_blank_qs_values = True
     app.resp_options.secure_cookies_by_default = False  # see login.py: by the address of the request
-    for routes in (findings, functions, limits, login, overview, schedules, streams, task, tasks, workers):
+    for routes in (
+        findings,
+        functions,
+        limits,
+        login,
+        overview,
+        samples,
+        schedules,
+        streams,
+        task,
+        tasks,
+        workers,
+    ):
         for path, resource in routes.pages(site).items():
             app.add_route(path, resource)
     if options.metrics is not None:

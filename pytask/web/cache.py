@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from pytask.domain.errors import Unavailable
+
 T = TypeVar("T")
 
 MOST = 512  # things
@@ -18,6 +20,7 @@ class _Slot:
         self.lock = threading.Lock()
         self.until = 0.0
         self.value: Any = None
+        self.error: Unavailable | None = None
 
 
 class Cache:
@@ -29,7 +32,11 @@ class Cache:
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
 
     def get(self, key: Hashable, seconds: float, read: Callable[[], T]) -> T:
-        """The value, at most `seconds` old; what `read` raises is not kept."""
+        """The value, at most `seconds` old.
+
+        Of what `read` raises only `Unavailable` is kept: while Redis does not answer, those who wait for the
+        same value share one attempt, or each would wait for all others.
+        """
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
             self._slots.move_to_end(key)
@@ -37,8 +44,14 @@ class Cache:
                 self._slots.popitem(last=False)
         with slot.lock:
             if self._clock() >= slot.until:
-                slot.value = read()
+                slot.value, slot.error = None, None
+                try:
+                    slot.value = read()
+                except Unavailable as error:
+                    slot.error = error
                 slot.until = self._clock() + seconds
+            if slot.error is not None:
+                raise slot.error.with_traceback(None)
             value: T = slot.value
             return value
 

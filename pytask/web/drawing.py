@@ -149,3 +149,18 @@ def timeline(moves: Sequence[Transition], now: float) -> Markup:
         name = one.state.lower() if one.state in set(State) else "unknown"
         parts.append(Part(name, told, 3 + log2(1 + length)))
     return _bar(22, parts)
+
+
+def lines(series: Sequence[Sequence[float]]) -> Markup:
+    """Several lines over the same times, from 0 upwards."""
+    highest = max((value for values in series for value in values), default=0.0) or 1.0
+    found = []
+    for number, values in enumerate(series, 1):
+        step = WIDTH / max(1, len(values) - 1)
+        points = " ".join(
+            f"{at * step:.1f},{98 - 96 * value / highest:.1f}" for at, value in enumerate(values)
+        )
+        found.append(Markup('<polyline class="line-{}" points="{}"/>').format(number, points))
+    return Markup(
+        '<svg class="lines" viewBox="0 0 {} 100" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
+    ).format(WIDTH, Markup("").join(found))

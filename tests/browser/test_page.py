@@ -105,22 +105,28 @@ def test_new_data_is_checked_by_the_worker_first(open_tab, client):
 
 
 def test_the_log_and_the_events_follow(open_tab, client):
-    client.start("counter", {"interval": 0.1}, id="a")
+    client.start("counter", {"interval": 0.2}, id="a")
     page = open_tab("/task?id=a").page
     page.locator("#part-log .log p").first.wait_for()
     page.evaluate("window.mark = 1")
-    count = page.locator("#part-log .log p").count
-    before = count()
-    until(lambda: count() > before, "lines arrive")
+    newest = page.locator("#part-log .log p").last.inner_text
+
+    def more():
+        before = newest()
+        until(lambda: newest() != before, "lines arrive")
+
+    more()
     page.locator("#part-events li").first.wait_for()
     # The log stays at its end, until somebody scrolls up.
     page.evaluate("document.styleSheets[0].insertRule('.log { max-height: 60px !important }', 0)")
     box = "document.querySelector('.log')"
-    left = f"{box}.scrollHeight - {box}.clientHeight - {box}.scrollTop"
-    until(lambda: page.evaluate(left) < 30 and page.evaluate(f"{box}.scrollTop") > 0, "it follows")
+    page.evaluate(f"{box}.scrollTop = {box}.scrollHeight")
+    more()
+    assert page.evaluate(f"{box}.scrollHeight - {box}.clientHeight - {box}.scrollTop") < 30
+    assert page.evaluate(f"{box}.scrollTop") > 0
     page.evaluate(f"{box}.scrollTop = 0")
-    before = count()
-    until(lambda: count() > before + 3, "lines arrive")
+    more()
+    more()
     assert page.evaluate(f"{box}.scrollTop") == 0
     assert page.evaluate("window.mark") == 1
 
@@ -270,6 +276,17 @@ def test_without_script(open_tab, client):
     page.get_by_role("button", name="Start").click()
     page.get_by_text("1 started again.").wait_for()
     assert client.get("a").state == "WAIT"
+
+
+def test_the_last_hour_is_drawn_with_script_and_without(open_tab, client, site):
+    until(client.samples, "the monitor keeps a sample")
+    page = open_tab("/").page
+    page.locator("#part-charts canvas").first.wait_for()
+    assert page.locator("#part-charts canvas").count() == 4
+    assert page.locator("#part-charts svg").first.is_hidden()
+    plain = open_tab("/", java_script_enabled=False).page
+    assert plain.locator("#part-charts polyline").count() == 7
+    assert site.get("/samples?ring=day")[0] == 200
 
 
 def test_a_hidden_page_holds_no_connection(open_tab, site):

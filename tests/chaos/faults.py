@@ -286,7 +286,8 @@ class Zombies(threading.Thread):
         while not self.world.over.wait(0.25):
             old = [
                 (i, r)
-                for r, (i, verb, at) in list(self.world.replay.ended.items())[-400:]
+                # (A copy is made in one step; in a list of items another thread may add one meanwhile.)
+                for r, (i, verb, at) in list(self.world.replay.ended.copy().items())[-400:]
                 if verb != "reload" and self.world.settled(at)
             ]
             refs = [RunRef(i, r) for i, r in dice.sample(old, min(6, len(old)))]

@@ -86,7 +86,7 @@ class Replay:
         self.broken.append((rule, f"{entry.verb} of {change.id} ({entry.source}): {why}: {change}"))
 
     def _flush(self):
-        for task_id, known in list(self.tasks.items()):
+        for task_id, known in self.tasks.copy().items():
             working = known.view.state in ("RUNNING", "WAIT") or (known.pushed and not known.view.state)
             if working and not known.local:
                 self.lost.add(task_id)
@@ -195,7 +195,7 @@ class Replay:
         """The ids whose push Redis kept, and that came to no end."""
         return {
             task_id
-            for task_id, known in list(self.tasks.items())
+            for task_id, known in self.tasks.copy().items()
             if known.pushed and not known.local and known.view.state not in TERMINAL
         }
 

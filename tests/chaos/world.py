@@ -261,7 +261,7 @@ class World:
 
     def ids(self, state, prefixes=("long", "short")):
         """Ids in that state now, as far as the record was read."""
-        known = list(self.replay.tasks.items())
+        known = list(self.replay.tasks.copy().items())
         return [i for i, k in known if k.view.state == state and not k.local and i.startswith(prefixes)]
 
     # -- threads --------------------------------------------------------------------------------------

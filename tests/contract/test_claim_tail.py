@@ -2,9 +2,10 @@
 
 import pytest
 
+from pytask.domain.errors import Refused
 from pytask.domain.lifecycle import WAIT, Trigger
 from pytask.domain.messages import IdFault, read_id
-from pytask.domain.record import Tail, Verdict
+from pytask.domain.record import RunRef, Tail, Verdict
 from tests.contract.benches import ended, words
 
 OK, ALREADY, MOVED = Verdict.OK, Verdict.ALREADY, Verdict.MOVED
@@ -306,3 +307,34 @@ def test_a_key_of_another_type_in_place_of_the_record_is_met_before_any_write(re
     with pytest.raises(Exception, match=r"WRONGTYPE|wrong kind"):
         real.claim_tail(1)
     assert (real.queue(), real.runs()) == (["a"], {})
+
+
+def test_a_full_redis_refuses_a_claim_and_lets_one_be_closed(real):
+    for task_id in "ab":
+        real.push(task_id)
+    tail = real.tail(1)
+    real.claim_tail(tail)
+    late = real.tail(1)
+    real.raw.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Refused):
+            real.claim_tail(late)
+        assert words(real.claim_tail(Tail(tail.session, tail.base, 0))) == [ALREADY]
+        assert real.claim_tail(Tail(late.session, late.base, 0)) == []
+    finally:
+        real.raw.config_set("maxmemory", 0)
+    assert real.claim_tail(late) == []
+    assert (real.queue(), set(real.runs())) == (["b"], {"a"})
+
+
+@pytest.mark.parametrize("count", [31, 32, 300])
+def test_the_registry_has_the_runs_and_nothing_else(real, count):
+    """However many there are: a large one is kept as a table from the first claim of many on."""
+    for number in range(count):
+        real.push(str(number))
+    claims = real.claim_tail(min(count, 256))
+    assert real.runs() == {claim.id: claim.run for claim in claims}
+    small = real.raw.object("encoding", "0")  # listpack or ziplist, as the hash of a task
+    assert real.raw.object("encoding", real.keys.runs) == (b"hashtable" if count >= 32 else small)
+    assert real.store.commit([ended(RunRef(claim.id, claim.run)) for claim in claims]) == [OK] * len(claims)
+    assert real.runs() == {}

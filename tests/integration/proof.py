@@ -32,9 +32,10 @@ NEIGHBOR, ALONE = 1.0, 2.0  # seconds: the bars
 class Campaign:
     """Two workers that share a folder of locks, and how long the tasks of a dead one were gone."""
 
-    def __init__(self, lab, folder, seed):
+    def __init__(self, lab, folder, seed, *words, patience=PATIENCE):
         self._lab = lab
-        self._words = ("--monitor", "--scale", "1", "--runtime-dir", folder / "locks")
+        self._words = words or ("--monitor", "--scale", "1", "--runtime-dir", folder / "locks")
+        self._patience = patience  # seconds until a task must act again
         self._chance = random.Random(seed)
         self.ids = []
         self.taken_over, self.started_again = [], []  # seconds, of each task
@@ -77,7 +78,7 @@ class Campaign:
         return {act.id: act.pid for act in self._lab.evidence.acts()}
 
     def _settle(self, since):
-        self._lab.wait_acting(self.ids, since)
+        self._lab.wait_acting(self.ids, since, self._patience)
 
     def _gaps(self, ids, killed, since):
         """Seconds from `since` to the first act of a new run of each, after the death."""
@@ -91,7 +92,7 @@ class Campaign:
             gevent.sleep(0.2)
             return len(first) == len(ids)
 
-        wait_until(all_act, PATIENCE, lambda: f"{len(ids) - len(first)} tasks do not act")
+        wait_until(all_act, self._patience, lambda: f"{len(ids) - len(first)} tasks do not act")
         return [(at - since) / SECOND for at in first.values()]
 
     def finish(self):

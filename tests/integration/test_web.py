@@ -1,6 +1,7 @@
 """`pytask web` as people start it: addresses, logins, the page beside a real worker."""
 
 import shlex
+import socket
 import subprocess
 import sys
 
@@ -106,6 +107,33 @@ def test_who_may_only_read_redis_sees_every_page(served_at, redis_url):
     for path in ("/", "/tasks", "/task?id=a", "/workers", "/functions", "/schedules", "/limits", "/rejected"):
         status, text = page.get(path)
         assert status == 200, text
+
+
+def test_while_redis_is_away_the_page_says_so_and_comes_back(served_at):
+    with start_server("valkey") as server:
+        page = served_at(server.url)
+        assert page.get("/")[0] == 200
+        server.kill()
+        wait_until(lambda: page.get("/")[0] == 503, why="it says that Redis is away")
+        assert "overview" in page.get("/workers")[1]
+        server.restart()
+        wait_until(lambda: page.get("/")[0] == 200, why="it comes back")
+
+
+def test_a_browser_that_reads_nothing_keeps_nobody_waiting(served):
+    page = served()
+    host, port = page.address.removeprefix("http://").split(":")
+    stuck = []
+    for path in ("/live?topics=tasks", "/static/htmx.min.js", "/tasks") * 5:
+        line = socket.create_connection((host, int(port)))
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        line.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() * 20)
+        stuck.append(line)
+    for path in ("/", "/tasks", "/workers"):
+        assert page.get(path)[0] == 200
+    for line in stuck:
+        line.close()
+    assert page.get("/")[0] == 200
 
 
 def test_the_page_beside_a_worker(served, redis_url, tmp_path):

@@ -341,7 +341,7 @@ MUTANTS = {
     ),
     "own_expiry": Mutant(
         what="a monitor judges all runs by its own expiry", patches=OWN_EXPIRY,
-        faults=("sigstop", "cut", "deaf"), failovers=True, seed=10,
+        faults=("sigstop", "cut", "deaf"), failovers=True, seed=24,
     ),
     "short_embargo": Mutant(
         what="a worker with a shorter failover has a shorter embargo",
@@ -349,6 +349,7 @@ MUTANTS = {
         faults=("failover", "cut", "deaf"), failovers=True, policies=True, tasks=30, longest=60.0,
         without=("kill", "sigterm", "hog", "sigstop", "flush", "recreate", "down", "frozen", "full",
                  "read_only"),
+        seed=5,
     ),
     "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
     "row23": Mutant(
@@ -376,11 +377,11 @@ MUTANTS |= {
     for name, (what, patches) in POLICY_MUTANTS.items()
 }
 STEERING_SEEDS = {  # of worlds in which those of saves, pauses, reloads and limits show
-    "rolls_back_nothing": 2, "save_ends_with_run": 3, "claim_of_paused": 10, "unchecked": 2,
+    "rolls_back_nothing": 2, "save_ends_with_run": 3, "claim_of_paused": 21, "unchecked": 2,
     "pause_ends_with_run": 2,
     "never_rolls_back": 2, "save_outlives_end": 3, "nobody_woken": 1, "no_rate": 11,
-    "slot_ends_with_reload": 25, "claim_of_function": 8, "limit_of_class": 2, "trial_without_end": 2,
-    "slot_ends_with_stop": 10, "reload_of_paused": 15, "stop_leaves_line": 9,
+    "slot_ends_with_reload": 25, "claim_of_function": 14, "limit_of_class": 2, "trial_without_end": 2,
+    "slot_ends_with_stop": 18, "reload_of_paused": 15, "stop_leaves_line": 11, "no_turns": 6,
 }  # fmt: skip
 MUTANTS |= {
     name: Mutant(

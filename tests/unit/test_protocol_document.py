@@ -66,6 +66,7 @@ def test_every_key_and_channel_has_its_row():
         keys.ping_channel("<session>"),
         keys.database_channel("<number>"),
         "<space>pytask:index:<STATE>",
+        keys.claimed("<session>"),
         keys.log("<id>"),
         keys.schedule("<name>").decode(),
         keys.occurrences("<name>").decode(),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pytask.adapters.redis.scope import UNKNOWN
 from pytask.adapters.rules import RECORD_KEPT, SHORT_LIST, event
-from pytask.domain import delays, limits
+from pytask.domain import delays, limits, traces
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.firing import FAULT
@@ -24,6 +24,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "crashes_from": QUARANTINE_FROM,  # how many crashes make a task need one of the `places`
     "longest_id": MAX_ID_BYTES,
     "record_kept": RECORD_KEPT,  # seconds
+    "long_value": "-" * 65,  # longer than hash-max-listpack-value, by default
     "fault": FAULT,  # the mark in `paused` of an invalid schedule
     "definition": DEFINITION,  # the fields that define a schedule
     "timed_by": TIMES,  # those of them on which its times depend
@@ -39,6 +40,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "longest_field": delays.LONGEST,
     "longest_times": delays.LONGEST_TIMES,
     "longest_scheduled": delays.LONGEST_SCHEDULED,
+    "longest_trace": traces.LONGEST,
     "wait": life.WAIT,
     "waiting_event": event(Event.WAITING, {"kind": ""}).removesuffix('""}}'),
     "longest_group": limits.LONGEST_GROUP,

@@ -111,6 +111,11 @@ class Script(Generic[P, R_co]):
         type(self).__call__ = compiled(self)  # type: ignore[method-assign]
         return self(*_, **given)
 
+    def prepare(self) -> None:
+        """Do now what the first call would do: make the text and the function."""
+        _ = self.source
+        type(self).__call__ = compiled(self)  # type: ignore[method-assign]
+
     @cached_property
     def source(self) -> tuple[str, str]:
         """The text that Redis receives, and its SHA-1."""

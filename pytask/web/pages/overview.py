@@ -13,6 +13,7 @@ from pytask.shown import fleet
 from pytask.shown.overview import Tally, by_function, oldest_lease, takeovers
 from pytask.shown.rows import worker_row
 from pytask.web.drawing import bar
+from pytask.web.pages import samples
 from pytask.web.site import Site
 
 ROWS = 8
@@ -32,7 +33,11 @@ class Overview:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show it."""
-        self._site.show(req, resp, "overview", self._site.read(("overview",), self._values))
+        values = self._site.read(("overview",), self._values)
+        ring = samples.ring_of(req)
+        found = samples.read(self._site, ring)
+        drawn = {"ring": ring, "sampled": bool(found), "charts": samples.charts(found)}
+        self._site.show(req, resp, "overview", values | drawn)
 
     def _values(self) -> dict[str, Any]:
         site = self._site

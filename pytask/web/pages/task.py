@@ -200,11 +200,15 @@ class Task:
             raise BadData("no JSON: it is nested too deeply") from None
         if not isinstance(value, dict):
             raise BadData('the data of a task is a JSON object, such as {"interval": 2}')
-        fields = secret_fields(self._site, task.function)
-        try:
-            return secrets.unmasked(value, task.data, fields) if task.raw_data is not None else value
-        except ValueError:  # what is there is no JSON
-            return value
+        with suppress(ValueError):  # what is there may be no JSON
+            fields = secret_fields(self._site, task.function)
+            value = secrets.unmasked(value, task.data, fields)
+        mask = secrets.MASK.encode()
+        if mask in json.dumps(value).encode() and mask not in (task.raw_data or b""):
+            raise BadData(
+                f"{secrets.MASK} stands for a secret that is not in its place any more: write it again"
+            )
+        return value
 
 
 def _reloaded(client: Client, task: TaskInfo, value: Any) -> Note:

@@ -97,13 +97,12 @@
 
   // -- the log stays at its end, unless somebody has scrolled up ------------------------------------------------
 
-  let following = true;
   const log = () => document.querySelector("#part-log .log");
+  const isAtEnd = (box) => box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
+  let following = true;
   const follow = () => { const box = log(); if (box && following) box.scrollTop = box.scrollHeight; };
-  document.addEventListener("scroll", (event) => {
-    const box = log();
-    if (box && event.target === box) following = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
-  }, true);
+  // Looked at before new lines come: an event of scrolling may arrive after them.
+  document.addEventListener("htmx:beforeSwap", () => { const box = log(); following = !box || isAtEnd(box); });
 
   // -- the rows by keyboard --------------------------------------------------------------------------------------
 

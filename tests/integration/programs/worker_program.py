@@ -507,12 +507,14 @@ def main():
     parser.add_argument("--cluster", action="store_true", help="the URL is that of a node")
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--scale", type=float, default=0.1, help="of all times")
+    parser.add_argument("--failover", type=float, help="instead of a scale, at real times")
     parser.add_argument("--shutdown", type=float, default=2.5, help="seconds to hand everything back")
     parser.add_argument("--runtime-dir", default="off", help="for the lock that proves its death")
     options = parser.parse_args()
     evidence = os.open(options.evidence, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     monkey.get_original("_thread", "start_new_thread")(beat, ())
     log_format.set_up(options.name, "INFO")
+    scaled = attrs.evolve(Timing().scaled(options.scale), shutdown=options.shutdown)
     app = PyTask(
         RedisCluster.from_url(options.url) if options.cluster else client_of(options.url, options.feed_port),
         name=options.name,
@@ -526,7 +528,7 @@ def main():
         on_data_loss=options.on_data_loss,
         durable_acks=options.durable_acks,
         runtime_dir=options.runtime_dir,
-        timing=attrs.evolve(Timing().scaled(options.scale), shutdown=options.shutdown),
+        timing=scaled if options.failover is None else Timing.for_failover(options.failover),
     )
     app.add_task(Monitor, *(cls for cls in TASKS if options.without != cls.Config.NAME))
     if options.monitor:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from pytask.client.records import Event
+from pytask.domain.errors import Unavailable
 from pytask.web import live
 from pytask.web.cache import Cache
 from pytask.web.live import Hub
@@ -137,3 +138,20 @@ def test_many_viewers_of_one_thing_cost_one_read():
     with pytest.raises(ZeroDivisionError):
         cache.get("b", 1.0, lambda: 1 / 0)
     assert cache.get("b", 1.0, lambda: 5) == 5
+
+
+def test_who_waits_for_the_same_shares_one_attempt_while_redis_is_away():
+    attempts = []
+
+    def read():
+        attempts.append(1)
+        raise Unavailable("nobody answers")
+
+    now = [0.0]
+    cache = Cache(lambda: now[0])
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            cache.get("a", 1.0, read)
+    assert len(attempts) == 1
+    now[0] = 1.0
+    assert cache.get("a", 1.0, lambda: 5) == 5

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+import pytask
 from pytask.client.records import Event
-from pytask.web.drawing import lifecycle, owners, timeline
+from pytask.domain.samples import Sample
+from pytask.web.drawing import lifecycle, lines, owners, timeline
 from pytask.web.text import block, shown
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31m\u202egnp"
@@ -112,6 +114,21 @@ def test_what_workers_count_is_on_the_overview(page, redis):
     assert re.findall(r"<td[^>]*>([^<]*)<", row) == ["4", "0", "6", "3s", "2", ""]
 
 
+def test_the_last_hour_and_the_last_day_are_drawn(page, client, monkeypatch):
+    found = tuple(Sample(at=1000 + 10 * n, running=n, slots=100, lease_age=0.5) for n in range(50))
+    monkeypatch.setattr(client, "samples", lambda ring: found if ring == "hour" else (), raising=False)
+    site = page()
+    text = site.get("/").text
+    assert text.count("<polyline") == 7
+    assert "running <b>49</b>" in text
+    assert "No samples" in site.get("/?ring=day").text
+    numbers = json.loads(site.get("/samples?ring=hour").text)
+    assert numbers["running"] == list(range(50))
+    assert len({len(column) for column in numbers.values()}) == 1
+    assert json.loads(site.get("/samples?ring=day").text)["at"] == []
+    assert lines([[], []]).count("<polyline") == 2
+
+
 def test_selected_tasks_and_those_that_are_left(page, client, running):
     client.start("f", id="a")
     running("r")
@@ -185,6 +202,9 @@ def test_secret_fields_are_masked_and_survive_an_edit(page, client, redis):
     assert "********" in text
     fields = {"verb": "data", "mark": _mark(site, "a"), "data": '{"key": "********", "n": 2}'}
     site.follow(site.post("/task?id=a", fields))
+    assert client.get("a").data == {"key": "sesame", "n": 2}
+    fields = {"verb": "data", "mark": _mark(site, "a"), "data": '{"other": "********"}'}
+    assert "stands for a secret" in site.post("/task?id=a", fields).text
     assert client.get("a").data == {"key": "sesame", "n": 2}
 
 
@@ -364,3 +384,18 @@ def test_the_life_cycle_and_the_owners_are_drawn(page, client):
     assert [one.state for one in owners(moves)] == ["STOPPED"]
     assert "STOPPED for" in str(timeline(moves, moves[-1].at + 60))
     assert timeline((), 0.0) == ""
+
+
+def test_several_partitions_are_one_page(page, redis):
+    from tests.unit.web.conftest import Page
+
+    with pytask.Client(redis, namespace="app:", partitions=3) as client:
+        for number in range(20):
+            client.start("f", id=f"task-{number}")
+        site = Page(client, redis)
+        assert len(re.findall("data-id=", site.get("/tasks").text)) == 20
+        for path in ("/", "/task?id=task-7", "/workers", "/schedules", "/limits", "/functions", "/rejected"):
+            assert site.get(path).status_code == 200
+        asked = site.post("/tasks/choose", {"verb": "stop", "which": "all"}).text
+        token = re.search(r'name="token" value="([^"]+)"', asked)[1]
+        assert "20 stopped." in site.follow(site.post("/tasks/act", {"token": token})).text

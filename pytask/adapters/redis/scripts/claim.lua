@@ -19,9 +19,10 @@
 --       DELAYED the milliseconds until its time, after WAITING the milliseconds until somebody should look at the
 --       waiting lists (negative: whoever gives a slot back does).
 --       One with a group and no more of these fields has a + behind OK or ALREADY, and the length of the group.
---       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and eight words
+--       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and nine words
 --       more: restarts, and the lengths of not_before (0 if it is a time), restart, restart_times, scheduled, the
---       reason why its group cannot be used, its group, and saved (negative: over the limit, and not among the bytes).
+--       reason why its group cannot be used, its group, saved (negative: over the limit, and not among the bytes), and
+--       traceparent.
 --       Then the length of each id behind the batch, the next one first, as `peek` returns them; with a session
 --       that of one at the most.
 --       With a session a third string follows: the ids, with line feeds between; and 1, or 0 where nothing was claimed
@@ -87,9 +88,8 @@ if fresh then
   end
 end
 if session ~= '' then
-  for i = 1, #ids do
-    keys[i], made[i] = own:sub(1, space) .. ids[i], session .. ':' .. whole(base + i)
-  end
+  local head, prefix = own:sub(1, space), session .. ':'
+  for i = 1, #ids do keys[i], made[i] = head .. ids[i], prefix .. whole(base + i) end
 end
 
 -- Existing state: the runs ------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ local function won(verdict, epoch, crashes, size, over, func, data, extra, group
   said = said .. ' ' .. extra.restarts
   for i = 1, #extra do
     bytes[#bytes + 1] = extra[i]
-    said = said .. ' ' .. (extra.unread > 0 and i == #extra and -extra.unread or #extra[i])
+    said = said .. ' ' .. (extra.unread > 0 and i == 7 and -extra.unread or #extra[i])
   end
   return verdict .. '* ' .. epoch .. said
 end
@@ -176,12 +176,12 @@ local function read_hash(hash, over)
   end
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
     kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved',
-    'group', 'paused'), count
+    'group', 'paused', 'traceparent'), count
 end
--- Seven of these, nil if none is set: texts for the answer, and the time if it is valid; of the group, its name, or
+-- Eight of these, nil if none is set: texts for the answer, and the time if it is valid; of the group, its name, or
 -- why it is no group.  What was saved before an end is `stale`: a worker of an earlier release did not remove it.
 local function few(h, group, fault)
-  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15] or fault or group ~= ''
+  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15] or h[18] or fault or group ~= ''
   if text == '' and not others then return end
   local due = text ~= '' and due_ms(text) or nil
   if due and due <= now_ms and not others then return end
@@ -190,9 +190,9 @@ local function few(h, group, fault)
   local unread = #saved > max_saved and #saved or 0
   local extra = {due and '' or text:sub(1, longest_field), (h[11] or ''):sub(1, longest_field),
     (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or '', fault or '',
-    group, unread > 0 and '' or saved}
+    group, unread > 0 and '' or saved, h[18] and #h[18] <= longest_trace and h[18] or ''}
   extra.restarts, extra.due, extra.text, extra.unread, extra.stale = whole(restarts), due, text, unread, stale
-  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #extra[5] + #group + #saved > 0
+  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #extra[5] + #group + #saved + #extra[8] > 0
   return extra
 end
 
@@ -287,6 +287,41 @@ local function pause(id, hash, state, history)
   return 'PAUSED'
 end
 
+-- Nearly every task has a function, data, and nothing else: it never ran before.  What follows does for it what the loop
+-- below does, with nothing that only others need.  Returns whether it is such a task, and nothing was done if not.
+local said, leaving, event_head, event_tail = {}, nil, event[1], event[2] .. epoch_now .. event[3]
+local function begin_plain(i, id, run, hash, size)
+  if size > max_data or all_held_back or call('HLEN', hash) ~= 2 then return false end
+  local h = call('HMGET', hash, 'function', 'data')
+  local func, data = h[1], h[2]
+  local place = func and data and not held_back[func] and known[func]
+  if not place then return false end
+  call('HSET', hash, 'state', running, 'run', run, 'worker', worker, 'epoch', epoch_now, 'last_update', now,
+    'attempts', '1')
+  call('PERSIST', hash)
+  took[id] = true
+  if timed then left_timers[#left_timers + 1] = id end
+  if not leaving then
+    leaving = unindexed[index[unknown]] or {}
+    unindexed[index[unknown]] = leaving
+  end
+  leaving[#leaving + 1] = id
+  local last = #registry
+  registry[last + 1], registry[last + 2] = id, run
+  renewed[last + 1], renewed[last + 2] = now_us, id
+  last = #publish
+  publish[last + 1], publish[last + 2] = id, event_head .. run .. event_tail
+  bytes[#bytes + 1] = data
+  local key = place * 2 ^ 32 + size -- the answers of tasks with data of one length are alike
+  local word = said[key]
+  if not word then
+    word = 'OK ' .. epoch_now .. ' 0 0 ' .. place .. ' ' .. size
+    said[key] = word
+  end
+  words[i] = word
+  return true
+end
+
 for i = 1, n do
   local id, run, hash, held = ids[i], made[i], keys[i], live[i]
   if took[id] then
@@ -301,6 +336,8 @@ for i = 1, n do
     elseif held ~= run and read > 0 and size <= max_data and read + size > max_data then
       full = true
       words[i] = 'MOVED'
+    elseif not limits and not held and begin_plain(i, id, run, hash, size) then
+      read = read + size
     else
       local over = size > max_data
       local h, count = read_hash(hash, over)
@@ -385,7 +422,12 @@ end
 -- The registry, the leases, and the indexes ---------------------------------------------------------------
 
 if #registry > 0 then
+  -- A hash of up to 512 short values is one piece of memory that is searched from its begin: a tenth of all work of
+  -- a claim of many.  A long value makes it a table, which it stays until it is empty.
+  local many = #registry >= 64 -- of 32 runs
+  if many then registry[#registry + 1], registry[#registry + 2] = '', long_value end
   call('HSET', runs, unpack(registry))
+  if many then call('HDEL', runs, '') end
   call('ZADD', leases, unpack(renewed))
 end
 if limits then limits.hold_slots() end

@@ -76,7 +76,8 @@ end
 --- plain
 -- Whether an id in the queue can be a task, as `read_id` judges it (see pytask/domain/messages.py).
 local function is_plain(id)
-  if #id == 0 or #id > longest_id or id == 'new-task' or id:sub(1, 7) == 'pytask:' then return false end
+  if #id == 0 or #id > longest_id or id == 'new-task' then return false end
+  if id:byte() == 112 and id:sub(1, 7) == 'pytask:' then return false end
   if not id:find('[^ -~]') then return true end
   -- The control characters U+0080 to U+009F, and the line separators U+2028 and U+2029, have more than one byte.
   return is_utf8(id) and not (id:find('[%z\1-\31\127]') or id:find('\194[\128-\159]') or id:find('\226\128[\168\169]'))
