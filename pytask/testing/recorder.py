@@ -55,11 +55,11 @@ class Recorder:
         """Record it."""
         self.progresses.append(progress)
 
-    def save(self, value: Any, *, now: bool) -> Any:  # noqa: ARG002 - both are kept at once
+    def save(self, value: Any, *, now: bool) -> Any:
         """Record it; a value that has no JSON form, or is too large, is refused as in a run."""
         self._saved = codec.encode_saved(value)
         self.saves.append(codec.decode_saved(self._saved))
-        return _True()
+        return _True() if now else True
 
     @property
     def saved(self) -> Any:

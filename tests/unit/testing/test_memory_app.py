@@ -165,12 +165,13 @@ def test_a_task_that_is_constructed():
         clock.count = clock.saved
         clock.tick()
         clock.progress(1, 2)
-        assert clock.save(9, now=True) == True  # noqa: E712
+        assert clock.save(8) is True
+        assert clock.save(9, now=True)
         assert clock.id == "c"
         with pytest.raises(Exception, match="PT"):
             clock.emit("x", object())
     assert seen.events == [("tick", 7)]
-    assert seen.saves == [7, 9]
+    assert seen.saves == [7, 8, 9]
     assert seen.progresses == [{"done": 1, "total": 2}]
     assert seen.saved == 9
     with pytest.raises(NotRun):
