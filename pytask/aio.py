@@ -60,9 +60,10 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
         at: float | datetime | None = None,
         restart: str | None = None,
         group: str | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """As `pytask.Client.start`."""
-        task = New(function, data, id, delay, at, restart, group)
+        task = New(function, data, id, delay, at, restart, group, traceparent)
         return await self._driver.run(enqueue.start(self._partitions, task))
 
     async def start_many(self, tasks: Iterable[Any]) -> Ids:

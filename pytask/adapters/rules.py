@@ -77,6 +77,7 @@ def carried(fields: StartFields) -> dict[str, str | bytes]:
         "restart_times": fields.failed,
         "scheduled": fields.scheduled,
         "group": fields.group,
+        "traceparent": fields.traceparent,
     }
     return {name: value for name, value in found.items() if value}
 

@@ -26,11 +26,12 @@ LARGE = 16 * 1024  # bytes: no size limit of a server or a proxy is known to be 
 
 
 class Start(NamedTuple):
-    """When a task starts, what happens after its failure, and its group, if its producer says so."""
+    """When a task starts, what follows its failure, its group and its trace, if its producer says so."""
 
     when: str = ""  # as `start_time.not_before` writes it
     restart: str = ""
     group: str = ""
+    traceparent: str = ""
 
 
 AT_ONCE = Start()
@@ -204,6 +205,8 @@ def start_fields(start: Start) -> Iterator[str]:
         yield from ("restart", start.restart)
     if start.group:
         yield from ("group", start.group)
+    if start.traceparent:
+        yield from ("traceparent", start.traceparent)
 
 
 def script(partitions: Partitions, batch: Batch, *, check: bool | None = None) -> ScriptCall[list[Any]]:

@@ -57,6 +57,7 @@ class Client(ControlMethods, Reader):
         at: float | datetime | None = None,
         restart: str | None = None,
         group: str | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Queue a task, in one round trip.
 
@@ -74,6 +75,8 @@ class Client(ControlMethods, Reader):
             restart: "never", "failure" or "always", instead of `Config.RESTART` of its class.
             group: What it shares with other tasks, such as "account-17", up to 256 bytes: at most as many
                 tasks of a group run at a time as its limit allows (`client.limits`, `Config.GROUP_LIMIT`).
+            traceparent: The trace to which the spans of its runs link, of W3C Trace Context.  By default that
+                of the current span of OpenTelemetry, if there is one; "" for none.
 
         Returns:
             The id.
@@ -84,7 +87,7 @@ class Client(ControlMethods, Reader):
             TaskExists: Another task has this id.
             TooLarge: Redis does not accept data of this size.
         """
-        task = New(function, data, id, delay, at, restart, group)
+        task = New(function, data, id, delay, at, restart, group, traceparent)
         return self._driver.run(enqueue.start(self._partitions, task))
 
     def start_many(self, tasks: Iterable[Any]) -> Ids:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytask import codec, schema
 from pytask.adapters.redis import scripts
+from pytask.client import tracing
 from pytask.client.batches import AT_ONCE, LARGE, Batch, Delivery, Start, deliver, probe, too_large
 from pytask.client.operations import Op, ask
 from pytask.client.partitions import Partitions
@@ -110,7 +111,7 @@ def _queued(partitions: Partitions, task: New, chosen: str) -> Op[bytes]:
 
 
 def start_of(task: New) -> Start:
-    """When it starts, and its group; raises `BadData` for an invalid time, policy or group."""
+    """When it starts, its group and its trace; raises `BadData` for one of these that is invalid."""
     if task.restart is not None and task.restart not in RESTARTS:
         raise BadData(
             f"restart must be one of {', '.join(map(repr, RESTARTS))}, not {task.restart!r}: the delays and"
@@ -118,7 +119,10 @@ def start_of(task: New) -> Start:
         )
     when = not_before(task.delay, task.at)
     group = "" if task.group is None else check_group(task.group)
-    return Start(when, task.restart or "", group) if when or task.restart or group else AT_ONCE
+    trace = tracing.current() if task.traceparent is None else tracing.checked(task.traceparent)
+    if not (when or task.restart or group or trace):
+        return AT_ONCE
+    return Start(when, task.restart or "", group, trace)
 
 
 def _raise_odd(done: Delivery, total: int) -> None:

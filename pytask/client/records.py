@@ -27,6 +27,7 @@ class New:
     at: float | datetime | None = None  # the time before which it does not start: seconds since 1970 as well
     restart: str | None = None  # "never", "failure" or "always": instead of the policy of its class
     group: str | None = None  # what it shares with others that must not all run at the same time
+    traceparent: str | None = None  # of W3C Trace Context; None: that of the current span
 
 
 @attrs.frozen(kw_only=True)

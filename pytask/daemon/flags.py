@@ -51,6 +51,7 @@ class Flags:
     failover: float | None = None
     task_logs: int | None = None
     metrics: str | None = None
+    traces: bool | None = None
     time_scale: float | None = None
     supervised: str | None = None
     run_dir: str | None = None

@@ -27,6 +27,7 @@ from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
 from pytask.metrics import page
+from pytask.runtime import tracing
 from pytask.runtime.foreground import Daemon
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.process import debugger, life_lock, log_format
@@ -44,6 +45,9 @@ def serve(target: str, flags: Flags) -> None:
         link = SupervisorLink.parse(flags.supervised) if flags.supervised else None
         app.settings = _settings(app.settings, flags, link)
         _set_up_logging(app, flags)
+        if app.settings.traces:
+            tracing.set_up(app.settings.name, os.environ)
+            servers.callback(tracing.flush)
         files.raise_limit(app.settings.max_tasks + app.settings.redis_connections)
         if flags.monitor:
             _add_monitor(app)
@@ -106,7 +110,7 @@ def _given(flags: Flags) -> dict[str, Any]:
     """The settings given by flags."""
     names = (
         "max_tasks", "name", "namespace", "partitions", "rebalance", "start_rate", "drain", "task_logs",
-        "failover", "metrics",
+        "failover", "metrics", "traces",
     )  # fmt: skip
     given = {name: getattr(flags, name) for name in names if getattr(flags, name) is not None}
     if flags.time_scale is not None:

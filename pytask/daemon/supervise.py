@@ -33,6 +33,8 @@ def arguments(target: str, flags: Mapping[str, Any]) -> list[str]:
         option = name.replace("_", "-")
         if name == "monitor":
             words += [] if value else ["--no-monitor"]
+        elif value is True and name == "traces":
+            words.append("--traces")
         elif value is not None and value is not False:
             words += [f"--{option}={value}"]
     return [*words, "--", target]

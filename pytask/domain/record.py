@@ -97,6 +97,7 @@ class StartFields:
     group: str = ""  # in which its run has a slot
     saved: bytes = b""  # JSON: what the last run saved; b"" for nothing
     unread: int = 0  # size in bytes of a saved value over the limit, which was not read
+    traceparent: str = ""  # of who started it, as written; it may be none
 
 
 NO_FIELDS = StartFields()

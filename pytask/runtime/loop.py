@@ -22,7 +22,9 @@ class _NoLoop:
 
     def begin(self) -> None: ...
 
-    end = rest = begin
+    def end(self, error: BaseException | None = None) -> None: ...
+
+    rest = begin
 
 
 NO_LOOP: LoopOwner = _NoLoop()
@@ -79,13 +81,13 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
             loop.begin()
             try:
                 fn()
-            except FatalFailure:
-                raise
             except Exception as error:
-                if on_error == "raise":
+                loop.end(error)
+                if on_error == "raise" or isinstance(error, FatalFailure):
                     raise
                 on_error(error)
-            loop.end()
+            else:
+                loop.end()
             rounds.over()
     finally:
         loop.rest()
@@ -107,13 +109,13 @@ async def _run_async(fn: Callable[[], Any], rounds: Rounds, on_error: Any, owner
             loop.begin()
             try:
                 await _result(fn())
-            except FatalFailure:
-                raise
             except Exception as error:
-                if on_error == "raise":
+                loop.end(error)
+                if on_error == "raise" or isinstance(error, FatalFailure):
                     raise
                 await _result(on_error(error))
-            loop.end()
+            else:
+                loop.end()
             rounds.over()
     finally:
         loop.rest()

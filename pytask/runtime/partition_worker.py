@@ -47,6 +47,7 @@ from pytask.runtime.services.server_watch import ServerWatch
 from pytask.runtime.services.timers import Timers, TimersPorts
 from pytask.runtime.settings import Settings
 from pytask.runtime.store_proxy import StoreProxy
+from pytask.runtime.tracing import Tracing
 
 log = get_logger(__name__)
 
@@ -126,6 +127,7 @@ class PartitionWorkerPorts:
     prefix: str = ""  # of the session id
     life: Life = attrs.Factory(Life)
     schedules: Sequence[Defined] = ()  # those that the code defines
+    tracing: Tracing | None = None
 
 
 class PartitionWorker:
@@ -171,7 +173,7 @@ class PartitionWorker:
             asyncio=ports.asyncio, backend=self.backend,
             ids=self.session, clock=ports.clock, exit_process=ports.process.exit,
             on_place=ports.capacity.wake, on_local_over=self._local_over, uniform=ports.process.uniform,
-            tally=self.tally,
+            tally=self.tally, tracing=ports.tracing,
         ))  # fmt: skip
 
     def _wire_core_services(self, ports: PartitionWorkerPorts) -> None:

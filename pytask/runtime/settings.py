@@ -158,6 +158,10 @@ class Settings:
     health socket only.  Needs the extra `pytaskd[metrics]`; with `--processes` the supervisor serves one page
     for all.  Applies to `run()` and the daemon."""
 
+    traces: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    """Whether runs make spans of OpenTelemetry: at their start, for each round of `run_loop`, and at their
+    end.  Needs the extra `pytaskd[otel]`; see docs/traces.md."""
+
     samples: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
     """Whether the monitor keeps samples of the fleet's figures for the last hour and the last day, which the
     page draws: 648 lines, 60 KB in Redis."""
@@ -247,6 +251,7 @@ class SettingsGiven(TypedDict, total=False):
     start_rate: float | None
     drain: float
     metrics: str | None
+    traces: bool
     samples: bool
     slow_sweep: bool
     embargo: bool | None

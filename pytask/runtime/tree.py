@@ -75,8 +75,8 @@ class LoopOwner(Protocol):
     def begin(self) -> None:
         """A round begins."""
 
-    def end(self) -> None:
-        """The round has ended."""
+    def end(self, error: BaseException | None = None) -> None:
+        """The round has ended, with an error or without."""
 
     def rest(self) -> None:
         """No round is due: the loop is over, or its task is paused."""

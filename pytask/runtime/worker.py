@@ -39,6 +39,7 @@ from pytask.runtime.services.controller import Controller
 from pytask.runtime.services.neighbors import Neighbors, NeighborsPorts
 from pytask.runtime.services.schedules import Defined
 from pytask.runtime.settings import Settings
+from pytask.runtime.tracing import Tracing
 
 log = get_logger(__name__)
 
@@ -93,7 +94,7 @@ class Worker:
             ),
             process=ports.process, clock=ports.clock, on_reached=self._reached,
             hard=ports.hard_deadline, prefix=ports.prefix, life=ports.life,
-            schedules=ports.schedules,
+            schedules=ports.schedules, tracing=Tracing(settings.name) if settings.traces else None,
         )  # fmt: skip
         count = len(backends)
         self.partitions = [

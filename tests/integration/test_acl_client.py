@@ -95,6 +95,8 @@ LOOKING = {
     "list": lambda c, i: [c.list(state=s) for s in (None, "RUNNING", "WAIT", "ENDED", "ERROR", "STOPPED")],
     "count": lambda c, i: c.count(),
     "workers": lambda c, i: [one.name for one in c.workers()] == ["larch"] or pytest.fail("no worker"),
+    "metrics": lambda c, i: c.metrics(),
+    "samples": lambda c, i: [c.samples(), c.samples("day")],
     "functions": lambda c, i: "tick" in {one.name for one in c.functions()} or pytest.fail("no function"),
     "find": lambda c, i: c.find(i[:10]),
     "wait": lambda c, i: c.wait(i, "RUNNING", PATIENCE),
@@ -167,7 +169,7 @@ def test_partitions_have_keys_of_their_own(place):
 
 def test_every_verb_of_the_client_is_here():
     methods = inspect.getmembers(pytask.Client, inspect.isfunction)
-    verbs = {name for name, _ in methods if not name.startswith("_")} - {"close"}
+    verbs = {name for name, _ in methods if not name.startswith("_")} - {"close", "named"}
     assert verbs <= {name.partition(" ")[0] for name in LOOKING | STEERING | PRODUCING}
 
 

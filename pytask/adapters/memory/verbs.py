@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytask.adapters.memory.state import Fields, MemoryState, named, number, text
 from pytask.adapters.rules import Retention, event
-from pytask.domain import delays, history
+from pytask.domain import delays, history, traces
 from pytask.domain.errors import FailoverSuspected
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Event
@@ -25,6 +25,7 @@ def start_fields(fields: Fields, max_saved: int, group: str = "", unfit: str = "
     """The fields that say when, why and with what a task starts; None if the hash has none of them."""
     not_before = b"" if due_ms(fields) is not None else fields.get("not_before", b"")
     scheduled, saved = fields.get("scheduled", b""), saved_of(fields)
+    trace = fields.get("traceparent", b"")
     found = StartFields(
         restarts=number(fields, "restarts"),
         restart=fields.get("restart", b"")[: delays.LONGEST].decode(errors="replace"),
@@ -35,6 +36,7 @@ def start_fields(fields: Fields, max_saved: int, group: str = "", unfit: str = "
         unread=len(saved) if len(saved) > max_saved else 0,
         group_fault=unfit,
         group=group,
+        traceparent=trace.decode(errors="replace") if len(trace) <= traces.LONGEST else "",
     )
     return None if found == StartFields() else found
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pytask.adapters.redis.scope import UNKNOWN
 from pytask.adapters.rules import RECORD_KEPT, SHORT_LIST, event
-from pytask.domain import delays, limits
+from pytask.domain import delays, limits, traces
 from pytask.domain import lifecycle as life
 from pytask.domain.crashes import QUARANTINE_FROM
 from pytask.domain.firing import FAULT
@@ -40,6 +40,7 @@ CONSTANTS: Mapping[str, str | int | tuple[str, ...]] = {
     "longest_field": delays.LONGEST,
     "longest_times": delays.LONGEST_TIMES,
     "longest_scheduled": delays.LONGEST_SCHEDULED,
+    "longest_trace": traces.LONGEST,
     "wait": life.WAIT,
     "waiting_event": event(Event.WAITING, {"kind": ""}).removesuffix('""}}'),
     "longest_group": limits.LONGEST_GROUP,

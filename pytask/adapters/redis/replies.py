@@ -20,7 +20,7 @@ from pytask.logger import get_logger
 log = get_logger(__name__)
 
 CLAIM_WORDS = 6  # of a successful claim, see claim.lua
-FIELD_WORDS = 8  # more, of one with fields that say when, why and with what it starts
+FIELD_WORDS = 9  # more, of one with fields that say when, why and with what it starts
 DUE_WORDS = 5  # before the ids that are due, see due.lua
 STAR, PLUS = ord("*"), ord("+")  # more words follow, see claim.lua
 MARKER_WORDS = 4  # before a renewal's verdicts, see renew.lua
@@ -129,8 +129,8 @@ def _crashes(word: bytes) -> tuple[int, float | None]:
 def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFields, int]:
     """The fields behind an answer, and where their bytes end."""
     restarts, *lengths = map(int, words)
-    unread, lengths[-1] = max(0, -lengths[-1]), max(0, lengths[-1])
-    not_before, restart, failed, scheduled, fault, group, saved = _parts(content, start, lengths)
+    unread, lengths[-2] = max(0, -lengths[-2]), max(0, lengths[-2])
+    not_before, restart, failed, scheduled, fault, group, saved, trace = _parts(content, start, lengths)
     fields = StartFields(
         restarts=restarts,
         restart=decoding.shown(restart),
@@ -141,6 +141,7 @@ def _fields(words: Sequence[bytes], content: bytes, start: int) -> tuple[StartFi
         group=decoding.shown(group),
         saved=saved,
         unread=unread,
+        traceparent=decoding.shown(trace),
     )
     return fields, start + sum(lengths)
 

@@ -102,6 +102,12 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     help="Serve /metrics for Prometheus; without HOST for this machine only. With --processes one page for"
     " all.  [default: on the health socket only]",
 )
+@click.option(
+    "--traces",
+    is_flag=True,
+    default=None,
+    help="Make OpenTelemetry spans of runs, and export them to $OTEL_EXPORTER_OTLP_ENDPOINT.",
+)
 @click.option("--config", metavar="FILE", help="Configuration file.  [default: pytask.toml, if present]")
 @click.option(
     "--run-dir",

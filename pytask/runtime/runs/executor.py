@@ -57,7 +57,7 @@ class Executor:
         rules = {name: limits_of(cls) for name, cls in ports.tasks.items()}
         self.rules = {name: rule for name, rule in rules.items() if rule != NO_RULE}
         self.native = ports.native
-        self.tally = ports.tally
+        self.tally, self.tracing = ports.tally, ports.tracing
         self.asyncio = ports.asyncio
         self.living: dict[str, Run] = {}
         self.leaving = False
@@ -73,6 +73,7 @@ class Executor:
         )  # fmt: skip
         self._outcomes = Outcomes(OutcomePorts(
             settings=ports.settings, lease=ports.lease, committer=ports.committer, tally=ports.tally,
+            tracing=ports.tracing,
             store_proxy=ports.store_proxy, tasks=ports.tasks, clock=ports.clock, uniform=ports.uniform,
         ))  # fmt: skip
         self.reloads = Reloads(
@@ -168,6 +169,8 @@ class Executor:
         if self._timeouts.seconds:
             self._timeouts.begin(run)
         self.tally.starts.add(self._clock() - run.started)
+        if self.tracing is not None:
+            self.tracing.began(run)
 
     def emit(self, run: Run, event: bytes) -> None:
         """An event of a run, fenced like everything it writes."""

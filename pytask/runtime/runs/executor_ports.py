@@ -18,6 +18,7 @@ from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.coroutine_ports import CoroutineHost
 from pytask.runtime.runs.native_threads import NativePool
+from pytask.runtime.runs.run_host import TracingPort
 from pytask.runtime.runs.start_rate import Turns
 from pytask.runtime.runs.tally import Tally
 from pytask.runtime.settings import Settings
@@ -58,4 +59,5 @@ class ExecutorPorts:
     on_local_over: Callable[[str, StopReason | None, Retry | None], None]
     uniform: Callable[[float, float], float] = random.uniform
     tally: Tally = attrs.Factory(Tally)
+    tracing: TracingPort | None = None
     exit_process: Callable[[int], None] = exit_now

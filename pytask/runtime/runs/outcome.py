@@ -27,6 +27,7 @@ from pytask.runtime.runs.in_force import in_force
 from pytask.runtime.runs.refusals import Refusals
 from pytask.runtime.runs.reload_trial import after_trial, is_on_trial, rolled_back
 from pytask.runtime.runs.run import Run
+from pytask.runtime.runs.run_host import TracingPort
 from pytask.runtime.runs.saving import carrying
 from pytask.runtime.runs.tally import Tally
 from pytask.runtime.settings import Settings
@@ -88,6 +89,7 @@ class OutcomePorts:
     clock: Callable[[], float]
     uniform: Callable[[float, float], float]
     tally: Tally
+    tracing: TracingPort | None = None
 
 
 class Outcomes:
@@ -101,6 +103,7 @@ class Outcomes:
         self._clock = ports.clock
         self._uniform = ports.uniform
         self._tally = ports.tally
+        self._tracing = ports.tracing
         policies = {cls: restart_policy(cls) for cls in ports.tasks.values()}
         self._policies = {cls: policy for cls, policy in policies.items() if policy is not None}
 
@@ -116,11 +119,9 @@ class Outcomes:
             error = None  # that of the kill
             _time_out(run)
         trigger = closing(stop_reason, run.failure is not None)
+        self._tell(run, trigger, error)
         if trigger is None:
             return None
-        if trigger is Trigger.RELEASE and not run.local:
-            moved = run.stop_reason is StopReason.MOVE
-            self._tally.restarted(run.claim.function, RestartReason.MOVE if moved else RestartReason.RELEASE)
         if trigger is Trigger.FAIL and is_on_trial(run):
             self._roll_back(run, error)
             return None
@@ -135,6 +136,15 @@ class Outcomes:
         if trigger is Trigger.FAIL:
             _log_failure(run, error)
         return None
+
+    def _tell(self, run: Run, trigger: Trigger | None, error: BaseException | None) -> None:
+        """What became of a run, for its trace and for the figures."""
+        if self._tracing is not None:
+            self._tracing.over(run, trigger, error)
+        if trigger is Trigger.RELEASE and not run.local:
+            moved = run.stop_reason is StopReason.MOVE
+            why = RestartReason.MOVE if moved else RestartReason.RELEASE
+            self._tally.restarted(run.claim.function, why)
 
     def _put(self, run: Run, change: Change) -> None:
         self._committer.put(carrying(run, after_trial(run, change)))

@@ -30,7 +30,15 @@ from pytask.runtime.runs.run_host import RunHost
 from pytask.runtime.runs.saving import Kept
 from pytask.runtime.runs.tally import Loop
 from pytask.runtime.runs.task_calls import TaskCalls
-from pytask.runtime.tree import AnyGreenlet, RunGreenlet, Service, StopGreenlet, current_run, is_expected
+from pytask.runtime.tree import (
+    AnyGreenlet,
+    LoopOwner,
+    RunGreenlet,
+    Service,
+    StopGreenlet,
+    current_run,
+    is_expected,
+)
 
 log = get_logger(__name__)
 
@@ -41,7 +49,7 @@ class Run(TaskCalls):
     __slots__ = (
         "actor", "answered", "began", "claim", "dead", "emitted", "error", "failure", "fallback", "fits",
         "greenlet", "lines", "local", "output", "over", "packed", "ref", "reloads", "restore", "returned",
-        "settling", "sockets", "started", "stop_reason", "stopping", "task", "trial", "unfit",
+        "settling", "sockets", "span", "started", "stop_reason", "stopping", "task", "trial", "unfit",
     )  # fmt: skip
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
@@ -84,6 +92,7 @@ class Run(TaskCalls):
         self.borrower: Borrower | None = None  # of connections; created with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it created, see leftover_sockets
         self.lines = 0  # of its log, so far
+        self.span: Any = None  # the context of that of its start, if traces are made
 
     @property
     def grace(self) -> float:
@@ -121,9 +130,10 @@ class Run(TaskCalls):
         """The ports for a monitor."""
         return self.host.monitor_ports
 
-    def loop(self) -> Loop:
+    def loop(self) -> LoopOwner:
         """A `run_loop` of this run, which tells when its rounds begin and end."""
-        return Loop(self.host.tally, self.claim.function)
+        plain, tracing = Loop(self.host.tally, self.claim.function), self.host.tracing
+        return plain if tracing is None else tracing.loop(self, plain)
 
     # -- in the run's own greenlet --------------------------------------------------------------------
 

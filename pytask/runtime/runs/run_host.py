@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from pytask.domain.lifecycle import Trigger
 from pytask.domain.ports import Backend
 from pytask.runtime.monitor import MonitorPorts
 from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.coroutine_ports import CoroutineHost
 from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.runs.saving import Saving
-from pytask.runtime.runs.tally import Tally
+from pytask.runtime.runs.tally import Loop, Tally
 from pytask.runtime.runs.task_log import Journal
 from pytask.runtime.settings import Settings
+from pytask.runtime.tree import LoopOwner
+
+
+class TracingPort(Protocol):
+    """Makes spans of runs; see `pytask.runtime.tracing`."""
+
+    def began(self, run: Any) -> None:
+        """`start()` is about to be called."""
+
+    def over(self, run: Any, trigger: Trigger | None, error: BaseException | None) -> None:
+        """A run is dead."""
+
+    def loop(self, run: Any, plain: Loop) -> LoopOwner:
+        """A `run_loop` whose rounds are spans."""
 
 
 class RunHost(Protocol):
@@ -28,6 +43,7 @@ class RunHost(Protocol):
     asyncio: CoroutineHost
     committer: Committer
     tally: Tally
+    tracing: TracingPort | None
 
     def check_caller(self, run: Any) -> None:
         """Raise unless this is the process and the thread of the event loop."""

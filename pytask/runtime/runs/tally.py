@@ -59,8 +59,9 @@ class Loop:
         turning.pop(self, None)
         turning[self] = began
 
-    def end(self) -> None:
-        """The round has ended."""
+    def end(self, error: BaseException | None = None) -> None:
+        """The round has ended, with an error or without."""
+        del error
         self._rounds.add(self._clock() - self._began)
 
     def rest(self) -> None:

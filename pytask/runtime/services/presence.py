@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import accumulate
+from typing import TypeVar
 
 import attrs
 import gevent
@@ -30,6 +31,8 @@ from pytask.runtime.store_proxy import StoreProxy
 from pytask.zones import zone_data
 
 log = get_logger(__name__)
+
+T = TypeVar("T")
 
 LOOK_EVERY = 12  # heartbeats between two checks of the other workers' releases
 
@@ -139,12 +142,12 @@ class Presence:
             files=files.limit(),
             held=round(self._held(), 1),
             refused=self._refused_tasks(),
-            runs={name: count for name, count in tally.runs.items() if count},
+            runs=self._shown({name: count for name, count in tally.runs.items() if count}),
             lease_age=0.0 if renewed is None else round(max(0.0, self._clock() - renewed), 3),
             takeovers=tally.takeovers.found,
-            restarted={name: dict(counts) for name, counts in tally.restarts.items()},
+            restarted=self._shown({name: dict(counts) for name, counts in tally.restarts.items()}),
             backing_off=tally.backing_off,
-            round_age=tally.round_age,
+            round_age=self._shown(tally.round_age),
             rounds=tally.rounds.found,
             starts=tally.starts.found,
             timers_late=tally.timers_late.found,
@@ -155,6 +158,13 @@ class Presence:
             cpu=None if self._load is None else self._load.cpu,
             busiest=() if self._load is None else self._load.busiest,
         )
+
+    def _shown(self, by_function: dict[str, T]) -> dict[str, T]:
+        """What an entry has of this, after one that named all functions was refused for its size."""
+        if not self._brief:
+            return by_function
+        fitting = set(_fitting(tuple(sorted(self._executor.tasks))))
+        return {name: value for name, value in by_function.items() if name in fitting}
 
     def show(self) -> None:
         """Publish one entry; warns once if no monitor swept lately, or of incompatible releases."""

@@ -208,7 +208,7 @@ _loops = []
 class World:
     """An executor and its neighbours on one fake store; Redis has just answered."""
 
-    def __init__(self, *classes, timing=FAST, hard=False, capacity=None, **settings):
+    def __init__(self, *classes, timing=FAST, hard=False, capacity=None, tracing=None, **settings):
         self.clock, self.store, self.backend, self.ids = Clock(), FakeStore(), FakeBackend(), FakeIds()
         self.timing = timing
         self.settings = Settings(name="w", timing=timing, **settings)
@@ -240,6 +240,7 @@ class World:
             clock=self.clock,
             on_place=self._later("on_place"),
             on_local_over=self._later("on_local_over"), uniform=lambda low, high: low + (high - low) / 2,
+            tracing=tracing,
         ))  # fmt: skip
 
     def _wake(self):

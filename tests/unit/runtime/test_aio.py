@@ -499,6 +499,16 @@ def test_data_that_it_does_not_take_is_refused(looping):
     assert not run.over
 
 
+def test_the_rounds_of_a_coroutine_are_counted_and_have_an_age(looping):
+    world, run = looping
+    tally = world.executor.tally
+    until(lambda: sum(tally.rounds.found.counts) > 2)
+    assert set(tally.round_age) == {"demo"}
+    world.executor.stop_reason(run, StopReason.STOP)
+    until(lambda: run.over)
+    assert tally.round_age == {}
+
+
 def test_rounds_go_on_after_an_error_that_is_handled():
     class Failing(Looping):
         async def start(self):

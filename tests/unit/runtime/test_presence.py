@@ -101,6 +101,9 @@ def test_an_entry_that_redis_never_takes_names_fewer_functions(world, presence, 
     shown = [info for (info,) in world.store.asked("announce")][-1]
     assert shown.functions[:2] == ("demo", "function-00000")
     assert 50 < len(shown.functions) < 1000
+    # Nor does what is told of each function make the entry as large again.
+    world.executor.tally.runs.update(dict.fromkeys(world.executor.tasks, 1))
+    assert set(presence.info().runs) == set(shown.functions)
     assert "Redis refuses this worker's entry" in caplog.text
 
 

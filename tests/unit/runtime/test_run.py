@@ -15,6 +15,7 @@ from pytask.domain.errors import BadData
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
+from pytask.runtime.process.log_format import JsonLines
 from pytask.runtime.runs.failure import describe
 from pytask.runtime.tree import Service, current_run
 from tests.unit.runtime.fakes import World, switch, until
@@ -374,6 +375,10 @@ def test_a_failed_task_is_logged_with_its_traceback(caplog):
     assert (record.levelname, record.getMessage()) == ("ERROR", "task a failed: ValueError: in start")
     assert (record.task, record.function, record.epoch) == ("a", "demo", 7)
     assert record.exc_info[0] is ValueError
+    line = json.loads(JsonLines().format(record))
+    assert (line["task"], line["function"], line["epoch"]) == ("a", "demo", 7)
+    assert line["exception"].startswith("Traceback (most recent call last):")
+    assert line["exception"].endswith("ValueError: in start")
 
 
 def test_a_failure_of_the_task_s_own_needs_no_traceback(caplog):

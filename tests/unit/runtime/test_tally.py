@@ -10,7 +10,7 @@ from pytask.domain.restarts import Restart
 from pytask.domain.task import Task
 from pytask.runtime.loop import run_loop
 from pytask.runtime.runs.tally import Loop, Measured, Tally
-from tests.unit.runtime.fakes import FAST, Clock, World, switch
+from tests.unit.runtime.fakes import FAST, Clock, World, switch, until
 from tests.unit.runtime.test_timers import timers_of
 
 
@@ -80,6 +80,32 @@ def test_a_restart_by_its_policy_is_put_off():
     assert tally.backing_off == 1
     worker.clock.move(0.2)
     assert tally.backing_off == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "cause", "reason"),
+    [
+        (Restart("always"), None, RestartReason.END),
+        (Restart("failure"), StopReason.TIMEOUT, RestartReason.TIMEOUT),
+        (None, StopReason.RELOAD, RestartReason.RELOAD),
+    ],
+)
+def test_each_reason_is_counted_as_itself(policy, cause, reason):
+    class Other(Task):
+        class Config:
+            NAME = "demo"
+            RESTART = policy
+
+        def start(self):
+            if cause is not None:
+                gevent.sleep(1000)
+
+    world = World(Other, timing=FAST)
+    run = world.launch("a")
+    if cause is not None:
+        world.executor.stop_reason(run, cause)
+    until(lambda: world.executor.tally.restarts)
+    assert world.executor.tally.restarts == {"demo": {reason: 1}}
 
 
 def test_the_age_of_the_round_that_turned_least_recently():

@@ -196,7 +196,7 @@ def enqueue(
     finished: AnyTexts,  # states
     data: Texts,  # JSON, "" for none
     # For each hash when it starts ("" at once, +seconds, or seconds since 1970), `restart` ("": its class
-    # decides) and `group` ("": none); none where all start at once and have no group.
+    # decides), `group` ("": none) and `traceparent`; none where all start at once and have none of these.
     starts: AnyTexts,
 ) -> list[Any]: ...
 

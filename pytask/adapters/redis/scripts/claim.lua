@@ -19,9 +19,10 @@
 --       DELAYED the milliseconds until its time, after WAITING the milliseconds until somebody should look at the
 --       waiting lists (negative: whoever gives a slot back does).
 --       One with a group and no more of these fields has a + behind OK or ALREADY, and the length of the group.
---       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and eight words
+--       A hash with fields that say when, why and with what it starts has a * behind OK or ALREADY, and nine words
 --       more: restarts, and the lengths of not_before (0 if it is a time), restart, restart_times, scheduled, the
---       reason why its group cannot be used, its group, and saved (negative: over the limit, and not among the bytes).
+--       reason why its group cannot be used, its group, saved (negative: over the limit, and not among the bytes), and
+--       traceparent.
 --       Then the length of each id behind the batch, the next one first, as `peek` returns them; with a session
 --       that of one at the most.
 --       With a session a third string follows: the ids, with line feeds between; and 1, or 0 where nothing was claimed
@@ -146,7 +147,7 @@ local function won(verdict, epoch, crashes, size, over, func, data, extra, group
   said = said .. ' ' .. extra.restarts
   for i = 1, #extra do
     bytes[#bytes + 1] = extra[i]
-    said = said .. ' ' .. (extra.unread > 0 and i == #extra and -extra.unread or #extra[i])
+    said = said .. ' ' .. (extra.unread > 0 and i == 7 and -extra.unread or #extra[i])
   end
   return verdict .. '* ' .. epoch .. said
 end
@@ -175,12 +176,12 @@ local function read_hash(hash, over)
   end
   return call('HMGET', hash, 'function', data, 'state', 'run', 'epoch', 'attempts', 'crashes', 'local',
     kept > 0 and 'history' or '', 'not_before', 'restart', 'restart_times', 'scheduled', 'restarts', 'saved',
-    'group', 'paused'), count
+    'group', 'paused', 'traceparent'), count
 end
--- Seven of these, nil if none is set: texts for the answer, and the time if it is valid; of the group, its name, or
+-- Eight of these, nil if none is set: texts for the answer, and the time if it is valid; of the group, its name, or
 -- why it is no group.  What was saved before an end is `stale`: a worker of an earlier release did not remove it.
 local function few(h, group, fault)
-  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15] or fault or group ~= ''
+  local text, others = h[10] or '', h[11] or h[12] or h[13] or h[14] or h[15] or h[18] or fault or group ~= ''
   if text == '' and not others then return end
   local due = text ~= '' and due_ms(text) or nil
   if due and due <= now_ms and not others then return end
@@ -189,9 +190,9 @@ local function few(h, group, fault)
   local unread = #saved > max_saved and #saved or 0
   local extra = {due and '' or text:sub(1, longest_field), (h[11] or ''):sub(1, longest_field),
     (h[12] or ''):sub(-longest_times), h[13] and #h[13] <= longest_scheduled and h[13] or '', fault or '',
-    group, unread > 0 and '' or saved}
+    group, unread > 0 and '' or saved, h[18] and #h[18] <= longest_trace and h[18] or ''}
   extra.restarts, extra.due, extra.text, extra.unread, extra.stale = whole(restarts), due, text, unread, stale
-  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #extra[5] + #group + #saved > 0
+  extra.any = restarts > 0 or #extra[1] + #extra[2] + #extra[3] + #extra[4] + #extra[5] + #group + #saved + #extra[8] > 0
   return extra
 end
 

@@ -13,7 +13,9 @@ local ended = places_in(finished)
 local waiting, reply = {}, {}
 -- Writes the fields of a task that say when it starts; whether it starts later.  A `new` one has its group.
 local function schedule(i, hash, new)
-  local when, restart, group = starts[3 * i - 2] or '', starts[3 * i - 1] or '', starts[3 * i] or ''
+  local when, restart, group = starts[4 * i - 3] or '', starts[4 * i - 2] or '', starts[4 * i - 1] or ''
+  local trace = starts[4 * i] or ''
+  if trace ~= '' then call('HSET', hash, 'traceparent', trace) end
   if group ~= '' and not new then call('HSET', hash, 'group', group) end
   if restart ~= '' then call('HSET', hash, 'restart', restart) end
   if when == '' then return false end
@@ -27,7 +29,7 @@ end
 -- Whether a new task went to the waiting list of its group instead of the queue.
 local behind, crowds, t = {}, {}, nil
 local function lines_up(i)
-  local group, id = starts[3 * i] or '', ids[i]
+  local group, id = starts[4 * i - 1] or '', ids[i]
   if group == '' then return false end
   local entry = 'group:' .. group
   if behind[group] == nil then
@@ -57,6 +59,7 @@ for i = 1, #hashes do
     if not h.err and h[1] == func then
       if ended[h[3]] then
         word = 'FINISHED'
+        call('HDEL', hash, 'traceparent') -- of the start before
         if new == '' then call('HDEL', hash, 'data') else call('HSET', hash, 'data', new) end
         if schedule(i, hash) then
           call('HDEL', hash, 'crashes', 'restarts', 'failed_at', 'restart_times')
@@ -72,7 +75,7 @@ for i = 1, #hashes do
       reply[#reply + 1] = word
     end
   else
-    local group = #starts > 0 and starts[3 * i] or ''
+    local group = #starts > 0 and starts[4 * i - 1] or ''
     if group ~= '' then
       call('HSET', hash, 'function', func, 'group', group, new == '' and 'function' or 'data', new == '' and func or new)
     elseif new == '' then
