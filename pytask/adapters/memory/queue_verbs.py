@@ -137,7 +137,7 @@ class QueueVerbs(LimitVerbs):
         died = "crash_at" in fields and fields.get("last_update") == fields["crash_at"]
         if not ("crashes" in fields and died and lost_at):
             return None
-        return max(0, self._state.millis() - round(lost_at * 1000)) / 1000
+        return max(0, self._state.micros() - round(lost_at * 1e6)) // 1000 / 1000
 
     def _size(self, ref: RunRef, request: ClaimRequest) -> int | None:
         """Bytes of data, and saved, that a claim would read; None if the limit does not apply."""

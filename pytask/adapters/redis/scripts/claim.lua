@@ -221,7 +221,7 @@ local function silence(hash)
   local h = call('HMGET', hash, 'last_update', 'crash_at', 'lost_at')
   local lost_at = h[3] and tonumber(h[3]) or 0
   if not h[2] or h[1] ~= h[2] or not (lost_at > 0 and lost_at < now_ms) then return end
-  return '/' .. whole(math.max(0, now_ms - math.floor(lost_at * 1000 + 0.5)))
+  return '/' .. whole(math.max(0, math.floor((tonumber(now_us) - math.floor(lost_at * 1e6 + 0.5)) / 1000)))
 end
 -- The hash of a run that begins; its epoch.
 local function begin(id, run, hash, h, extra)
