@@ -34,8 +34,8 @@ class Fleet:
         return [worker for worker in self.workers if worker.alive]
 
 
-def read_fleet(partitions: Partitions) -> Op[Fleet]:
-    """Read the snapshot."""
+def read_fleet(partitions: Partitions, count: Count | None = None) -> Op[Fleet]:
+    """Read the snapshot; `count`: that of a moment ago, which is not read again."""
     sweeps = [
         (at, ("ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES")) for at, keys in enumerate(partitions.keys)
     ]
@@ -45,7 +45,7 @@ def read_fleet(partitions: Partitions) -> Op[Fleet]:
     took = (yield Now()) - began
     now = int(seconds) + int(micros) / 1e6
     return Fleet(
-        count=(yield from queries.count(partitions)),
+        count=count or (yield from queries.count(partitions)),
         workers=together((yield from queries.workers(partitions))),
         monitor=_oldest(swept, now),
         server=(yield from _info()),

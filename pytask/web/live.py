@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from pytask.client import Client
-from pytask.client.records import Event, Gap
+from pytask.client.records import Count, Event, Gap
 from pytask.domain.errors import PytaskError
 from pytask.logger import get_logger
 
@@ -90,8 +90,18 @@ class Hub:
         self._due: dict[str, float] = {}
         self._events: dict[str, deque[Event]] = {}  # of tasks that somebody looks at
         self._busy: set[str] = set()  # tasks with events since the last look
+        self._counted: tuple[float, Count | None] = (0.0, None)  # when, and what
         self._count = 0  # events since the last look
         self.rate: float | None = None  # events a second; None while nobody has looked for long enough
+
+    def counted(self, now: float) -> Count | None:
+        """What the last look has counted, if that was a moment ago: a count costs Redis some ms."""
+        at, found = self._counted
+        return found if now - at < LOOK else None
+
+    def forget(self) -> None:
+        """Somebody has changed something, and wants to see it."""
+        self._counted = (0.0, None)
 
     @property
     def viewers(self) -> int:
@@ -178,6 +188,7 @@ class Hub:
         found = set()
         if wanted & {"overview", "tasks", "rejected"}:
             counted = self._client.count()
+            self._counted = (now, counted)
             if self._differs("overview", "", counted) or busy:
                 found |= {"overview", "tasks", "rejected"}
         for topic in wanted & PERIODS.keys():

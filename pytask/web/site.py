@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from markupsafe import Markup, escape
 from pytask.client import Client
 from pytask.client.operations import Op
 from pytask.client.partitions import Partitions
+from pytask.client.records import Count
 from pytask.domain.version import __version__
 from pytask.shown.operations import run
 from pytask.web import text
@@ -87,6 +89,10 @@ class Site:
         """The same, shared with all who look at the same moment."""
         return self.cache.get(key, seconds, operation)
 
+    def count(self) -> Count:
+        """The number of tasks in each state, read once for all who look."""
+        return self.read(("count",), lambda: self.hub.counted(time.monotonic()) or self.client.count())
+
     def acting(self, user: User) -> Client:
         """A client whose actions have the name of the user in the history of tasks."""
         return self.client.named(f"{user.name}@web") if user.name else self.client
@@ -148,6 +154,7 @@ class Site:
 
     def back(self, req: falcon.Request, path: str, note: Note) -> falcon.HTTPStatus:
         """After an action: the page again, with its result."""
+        self.hub.forget()
         self.cache.clear()
         mark = "&" if "?" in path else "?"
         address = f"{req.root_path}{path}{mark}note={self.notes.put(note)}"

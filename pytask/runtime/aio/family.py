@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context
 from typing import Any, cast
-from weakref import ReferenceType, ref
+from weakref import WeakSet
 
 from pytask.runtime import coroutine_owner
 
@@ -37,7 +37,7 @@ class Family:
         self.loop = loop
         self.root: RunTask | None = None  # of start()
         self.others: set[RunTask] | None = None
-        self.failed: list[ReferenceType[RunTask]] | None = None  # with an exception that nobody has seen yet
+        self.failed: WeakSet[RunTask] | None = None  # with exceptions that nobody may have looked at
         self.got = 0  # calls from the other thread
         self.asked = False  # all were asked to end
 
@@ -110,7 +110,8 @@ class Family:
         elif self.others is not None:
             self.others.discard(task)
             if not task.cancelled() and _unseen(task) is not None:
-                self.failed = [*(self.failed or ()), ref(task)]
+                self.failed = WeakSet() if self.failed is None else self.failed
+                self.failed.add(task)
         if task.parents:
             self._orphan(task)
         task.parent = None
@@ -125,10 +126,9 @@ class Family:
     def unseen(self) -> Iterator[tuple[str, BaseException]]:
         """The names and exceptions of tasks that have failed, and that nobody has looked at."""
         failed, self.failed = self.failed, None
-        for one in failed or ():
-            task = one()
-            error = None if task is None else _unseen(task)
-            if task is not None and error is not None:
+        for task in list(failed or ()):
+            error = _unseen(task)
+            if error is not None:
                 task.exception()  # from here on it is seen
                 yield task.get_name(), error
 

@@ -103,6 +103,8 @@ class LagWatch:
         owner = task.owner if isinstance(task, RunTask) else None
         run = owner.run if isinstance(owner, RunCoroutines) else None
         frame = sys._current_frames().get(thread.ident)  # noqa: SLF001 - the only way
+        if task is None and frame is not None and frame.f_code.co_name == "select":
+            return  # it waits for the processor, not for code
         if task is not None and not _is_in(frame, task):
             frame = places.innermost(task)  # it waits in the hub of its thread, as in a patched time.sleep()
         place, library = where(frame, package_of(run))

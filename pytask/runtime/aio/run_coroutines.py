@@ -57,7 +57,7 @@ class LoopThread(Protocol):
 class RunCoroutines(Family):
     """Implements `runs.coroutine_ports.Coroutines`."""
 
-    __slots__ = ("alive", "borrower", "reported", "run", "saves", "sent", "service")
+    __slots__ = ("alive", "borrower", "reported", "reporting", "run", "saved", "saving", "sent", "service")
 
     def __init__(self, service: LoopThread, run: Run) -> None:
         super().__init__(service.loop)
@@ -66,9 +66,14 @@ class RunCoroutines(Family):
         # In the event loop's thread:
         self.alive = False
         self.sent = 0  # calls to the other thread
-        # In the loop's thread: the newest of what is on its way.
+        # The newest of each, and whether it is on its way.
+        # The loop's thread sets that, the other one unsets it and then looks:
+        # so the newest always arrives, at worst twice.
         self.reported: dict[str, Any] | None = None
-        self.saves: bytes | None = None
+        self.reporting = False
+        self.saved: bytes | None = None
+        self.saving = False
+        # In the loop's thread:
         self.borrower: Borrower | None = None  # of Redis connections
 
     @property
@@ -227,31 +232,28 @@ class RunCoroutines(Family):
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Report progress; the newest report replaces one that is on its way."""
-        first, self.reported = self.reported is None, progress
-        if first:
+        self.reported = progress
+        if not self.reporting:
+            self.reporting = True
             self.service.to_hub.put(self._progress)
 
     def _progress(self) -> None:
-        progress, self.reported = self.reported, None
-        if progress is not None:
-            self.run.host.progress(self.run, progress)
+        self.reporting = False
+        if self.reported is not None:
+            self.run.host.progress(self.run, self.reported)
 
     def save(self, raw: bytes, *, now: bool) -> Any:
         """Keep a value; the newest one replaces one that is on its way."""
-        first, self.saves = self.saves is None, raw
-        if first:
+        self.saved = raw
+        if not self.saving:
+            self.saving = True
             self.service.to_hub.put(self._save)
         return self.in_greenlet(partial(self.run.host.saving.store, self.run, raw)) if now else True
 
     def _save(self) -> None:
-        raw, self.saves = self.saves, None
-        if raw is not None:
-            self.run.host.saving.keep(self.run, raw)
-
-    @property
-    def unsent(self) -> bytes | None:
-        """A value that was saved and has not left this thread."""
-        return self.saves
+        self.saving = False
+        if self.saved is not None:
+            self.run.host.saving.keep(self.run, self.saved)
 
     def output(self, stream: str, text: str) -> None:
         """What a coroutine prints."""

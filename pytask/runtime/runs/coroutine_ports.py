@@ -10,6 +10,7 @@ class Coroutines(Protocol):
     """The coroutines of one run: those of its methods, and what these have created."""
 
     alive: bool  # whether there may be any
+    saved: bytes | None  # the value that this run has saved last, in whichever thread
 
     @property
     def here(self) -> bool:
@@ -45,10 +46,6 @@ class Coroutines(Protocol):
 
     def save(self, raw: bytes, *, now: bool) -> Any:
         """Keep a value; with `now` it can be awaited."""
-
-    @property
-    def unsent(self) -> bytes | None:
-        """A value that was saved and has not left this thread."""
 
     def gate(self) -> Any:
         """Wait while the run is paused, when it is awaited."""

@@ -85,6 +85,8 @@ class TaskCalls:
             return there.save(codec.encode_saved(value), now=now)
         self.host.check_caller(self)
         raw = codec.encode_saved(value)
+        if self.coroutines is not None:
+            self.coroutines.saved = raw
         if now:
             return self.host.saving.store(cast("Any", self), raw)
         self.host.saving.keep(cast("Any", self), raw)
@@ -93,8 +95,9 @@ class TaskCalls:
     @property
     def saved(self) -> Any:
         """A copy of the last value that was saved."""
-        unsent = None if self.coroutines is None else self.coroutines.unsent
-        raw = unsent or (None if self.kept is None else self.kept.raw)
+        raw = None if self.coroutines is None else self.coroutines.saved
+        if raw is None and self.kept is not None:
+            raw = self.kept.raw
         return None if raw is None else codec.decode_saved(raw)
 
     def _fitting(self, text: bytes, what: str) -> bytes:

@@ -37,7 +37,7 @@ class Functions:
             }
             for one in sorted(found, key=lambda one: (not one.parked, one.name))[:SHOWN]
         ]  # fmt: skip
-        count = self._site.read(("count",), self._site.client.count)
+        count = self._site.count()
         values = {"rows": rows, "more": max(0, len(found) - SHOWN), "all_paused": "*" in count.held}
         self._site.show(req, resp, "functions", values)
 

@@ -41,7 +41,8 @@ class Overview:
 
     def _values(self) -> dict[str, Any]:
         site = self._site
-        found = site.run(fleet.read_fleet)
+        counted = site.count()
+        found = site.run(lambda partitions: fleet.read_fleet(partitions, counted))
         lease = site.run(oldest_lease)
         sessions = site.read(("workers",), site.client.workers)
         tallies = by_function(sessions)

@@ -85,7 +85,7 @@ class Tasks:
             "cursor": cursor,
             "next": following,
             "states": [str(state) for state in State],
-            "count": site.read(("count",), site.client.count),
+            "count": site.count(),
             "functions": self._names(),
             "verbs": VERBS.values(),
         }

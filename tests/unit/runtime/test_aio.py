@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import subprocess
@@ -897,3 +898,31 @@ def test_ends_of_many_runs_on_their_way_do_not_count_as_events():
         type("Demo", (Task,), {"Config": type("Config", (), {"NAME": "demo"}), "start": start}), max_pending=5
     )
     assert settled(world, world.launch()).trigger is Trigger.END
+
+
+def test_what_was_saved_last_is_read_in_either_thread():
+    def in_a_greenlet(self):
+        before = self.saved
+        self.save({"by": "a greenlet"})
+        return before
+
+    async def start(self):
+        self.save({"by": "a coroutine"})
+        before = await self.in_greenlet(in_a_greenlet, self)
+        return [before, self.saved]
+
+    found = json.loads(result_of(start).fields["output"])
+    assert found == [{"by": "a coroutine"}, {"by": "a greenlet"}]
+
+
+def test_failures_that_were_handled_are_not_kept():
+    async def fails(number):
+        raise ValueError(number)
+
+    async def start(self):
+        for number in range(100):
+            await asyncio.gather(fails(number), return_exceptions=True)
+        gc.collect()
+        return len(self._run.coroutines.failed or ())
+
+    assert json.loads(result_of(start).fields["output"]) <= 1

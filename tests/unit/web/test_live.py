@@ -32,6 +32,17 @@ def test_a_viewer_is_told_of_what_it_shows_once(hub, client):
     assert all_of_it.wait(0) == one.wait(0) == []
 
 
+def test_what_a_look_has_counted_is_shown_for_a_moment(hub, client):
+    client.start("f")
+    assert hub.counted(10.0) is None
+    hub.join(["tasks"], None)
+    hub.look(10.0)
+    assert hub.counted(10.5)["WAIT"] == 1
+    assert hub.counted(11.0) is None
+    hub.forget()
+    assert hub.counted(10.5) is None
+
+
 def test_a_task_that_is_deleted(hub, client):
     client.start("f", id="a")
     viewer = hub.join(["task", "log"], "a")
