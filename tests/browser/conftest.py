@@ -115,7 +115,7 @@ class Tab:
 
 
 @pytest.fixture
-def open_tab(browser, site):
+def open_tab(browser, site, client):
     """`open_tab(path, **options of the context)`; all are checked at the end."""
     tabs = []
 

@@ -156,7 +156,7 @@ def test_the_claim_after_a_death_knows_how_long_nobody_ran_the_task(bench, crash
     lease = bench.now() - 40_000_000
     bench.set_lease("a", lease)
     bench.store.expire([bench.expiry(ref, crashes=crashes)])
-    assert bench.hash("a")["lost_at"] == str(lease)
+    assert bench.hash("a")["lost_at"] == f"{lease / 1e6:.6f}"
     again = bench.ref("a")
     (claim,) = bench.claim(again)
     assert (claim.crashes, 40 <= claim.silent < 60) == (crashes, True)

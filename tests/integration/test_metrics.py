@@ -157,7 +157,7 @@ def test_four_processes_have_one_page(daemon, store, tmp_path):
             after = scrape(url)
             assert after["pytask_start_latency_seconds_count",] > started
             assert after["pytask_restarts_total", "sleeper", "death"] >= 1
-            assert after["pytask_takeover_seconds_sum",] < 60
+            assert after["pytask_takeover_seconds_sum",] > 0
 
 
 def _health(folder, parent):

@@ -94,7 +94,7 @@ class MonitorVerbs(LimitVerbs):
         state = self._state
         keep = None
         trigger, published = Trigger.EXPIRE, event(Event.REQUEUED, {"reason": EXPIRED})
-        changes: dict[str, Any] = {"crashes": expiry.crashes, "lost_at": lease or 0}
+        changes: dict[str, Any] = {"crashes": expiry.crashes, "lost_at": f"{(lease or 0) / 1e6:.6f}"}
         if stopped:
             trigger, published = Trigger.EXPIRE_STOPPED, event(Event.STOPPED)
             keep = self._retention.of(trigger)

@@ -9,7 +9,7 @@ from itertools import starmap, takewhile
 import attrs
 
 from pytask.adapters.memory.limit_verbs import LimitVerbs, read_group
-from pytask.adapters.memory.state import REACH, Fields, named, number, plausible, text
+from pytask.adapters.memory.state import EXACT, REACH, Fields, named, number, plausible, text
 from pytask.adapters.memory.verbs import due_ms, saved_of
 from pytask.adapters.rules import HELD, KEEP_REJECTED, SAVED, SHORT_LIST, event, parked_why
 from pytask.domain import lifecycle as life
@@ -133,11 +133,11 @@ class QueueVerbs(LimitVerbs):
 
     def _silence(self, fields: Fields) -> float | None:
         """How long ago the run before was renewed, if its worker died and nothing was done since."""
-        lost_at = number(fields, "lost_at")
+        lost_at = _seconds(fields.get("lost_at", b""))
         died = "crash_at" in fields and fields.get("last_update") == fields["crash_at"]
         if not ("crashes" in fields and died and lost_at):
             return None
-        return max(0, self._state.micros() - lost_at) // 1000 / 1000
+        return max(0, self._state.micros() - round(lost_at * 1e6)) // 1000 / 1000
 
     def _size(self, ref: RunRef, request: ClaimRequest) -> int | None:
         """Bytes of data, and saved, that a claim would read; None if the limit does not apply."""
@@ -347,3 +347,12 @@ def _reach(source: Sequence[bytes], step: int, want: int) -> int:
             break
         step = min(32, want - reach)
     return reach
+
+
+def _seconds(text: bytes) -> float:
+    """A time that a script wrote; 0 for anything else."""
+    try:
+        found = float(text)
+    except ValueError:
+        return 0.0
+    return found if 0 < found < EXACT else 0.0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytask.client import TaskInfo
     from pytask.domain.reasons import Account
 
-TIMES = ("crash_at", "start_at")  # hash fields that hold a time and are not part of the record
+TIMES = ("crash_at", "lost_at", "start_at")  # hash fields that hold a time and are not part of the record
 LABELS = {"start_at": "last start"}  # `starts at` is the next one
 MOMENT = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 

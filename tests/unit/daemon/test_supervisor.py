@@ -30,6 +30,7 @@ def test_restarts_come_later_and_later():
 def test_the_command_line_of_a_child():
     assert arguments("-x.py", FLAGS) == ["run", "--max-tasks=5", "--log-level=debug", "--", "-x.py"]
     assert "--no-monitor" in arguments("x.py", FLAGS | {"monitor": False})
+    assert arguments("x.py", FLAGS | {"traces": True})[-3:] == ["--traces", "--", "x.py"]
 
 
 def test_a_second_signal_ends_the_drain_and_a_third_kills(family, monkeypatch):

@@ -219,9 +219,9 @@ end
 -- How long ago the run before was renewed, if its worker died and nothing was done with the task since.
 local function silence(hash)
   local h = call('HMGET', hash, 'last_update', 'crash_at', 'lost_at')
-  local lost_at = number(h[3])
-  if not h[2] or h[1] ~= h[2] or lost_at == 0 then return end
-  return '/' .. whole(math.max(0, math.floor((tonumber(now_us) - lost_at) / 1000)))
+  local lost_at = h[3] and tonumber(h[3]) or 0
+  if not h[2] or h[1] ~= h[2] or not (lost_at > 0 and lost_at < now_ms) then return end
+  return '/' .. whole(math.max(0, math.floor((tonumber(now_us) - math.floor(lost_at * 1e6 + 0.5)) / 1000)))
 end
 -- The hash of a run that begins; its epoch.
 local function begin(id, run, hash, h, extra)

@@ -29,7 +29,7 @@ local function hand_on(i, hash, id, lease, stops, worker, old, on_hold)
     local why = 'lease of ' .. name .. ' silent for ' .. (lease and silent or '?') .. ' s'
     if proven[i] then why = 'death of ' .. name end
     call('HSET', hash, 'state', state, 'last_update', now, 'last_run', old_runs[i], 'crashes', crashes[i],
-      'crash_at', now, 'lost_at', lease or 0, noted(old, line .. escaped(why, 200)))
+      'crash_at', now, 'lost_at', string.format('%.6f', (tonumber(lease) or 0) / 1e6), noted(old, line .. escaped(why, 200)))
     -- The trial of its data is over: the death of a worker is not the fault of the data of one of its tasks.
     call('HDEL', hash, 'run', 'control', 'trial', 'data_ok')
     pcall('ZADD', index[state], now, id)
