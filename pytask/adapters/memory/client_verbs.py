@@ -14,7 +14,8 @@ from pytask.domain.lifecycle import RESTING
 from pytask.domain.record import Verdict
 
 WOKEN_MOST = 16  # ids that a new limit lets start at once
-AT_ONCE = ("", "", "")
+WORDS = 4  # of a start: when, restart, group, traceparent
+AT_ONCE = ("",) * WORDS
 
 
 class ClientVerbs(Verbs):
@@ -35,7 +36,7 @@ class ClientVerbs(Verbs):
         self._waiting: list[str] = []
         reply: list[Any] = []
         for at, (task_id, new) in enumerate(zip(ids, data, strict=True)):
-            start = tuple(starts[3 * at : 3 * at + 3]) or AT_ONCE
+            start = tuple(starts[WORDS * at : WORDS * (at + 1)]) or AT_ONCE
             value = state.value(task_id)
             if check and value is not None:
                 word = self._again(task_id, value, func, new, start, finished)
@@ -69,6 +70,7 @@ class ClientVerbs(Verbs):
         if isinstance(value, bytes) or text(value, "function") != func:
             return Verdict.STATE
         if text(value, "state") in finished:
+            state.erase(task_id, "traceparent")  # of the start before
             self._set_data(task_id, new)
             if start[2]:
                 state.write(task_id, group=start[2])
@@ -88,7 +90,9 @@ class ClientVerbs(Verbs):
     def _later(self, task_id: str, start: Sequence[str]) -> bool:
         """Write when it starts; whether that is later."""
         state = self._state
-        when, restart = start[0], start[1]
+        when, restart, _, trace = start
+        if trace:
+            state.write(task_id, traceparent=trace)
         if restart:
             state.write(task_id, restart=restart)
         if when.startswith("+"):
