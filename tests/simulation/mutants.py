@@ -26,8 +26,8 @@ from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.outcome import HANDED_BACK
 from pytask.runtime.services.claims import Claims
+from pytask.testing.worker_process import Alarm
 from tests.simulation.policy_mutants import POLICY_MUTANTS
-from tests.simulation.process import Alarm
 from tests.simulation.steering_mutants import STEERING_MUTANTS, TURNS
 from tests.simulation.tail_mutants import TAIL_MUTANTS
 
@@ -286,7 +286,7 @@ def _requeue_first(self):
     if self.leaving:
         for run in self.living.values():
             if run.stop_reason is None:
-                self._committer.put(Change(run.ref.id, run.ref.run, HANDED_BACK, Trigger.RELEASE))
+                self.committer.put(Change(run.ref.id, run.ref.run, HANDED_BACK, Trigger.RELEASE))
     return _hand_back_all(self)
 
 
