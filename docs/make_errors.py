@@ -144,6 +144,7 @@ PROOFS: dict[str, str] = {
     "PT218": "tests/unit/runtime/test_lag_watch.py::test_after_a_lease_of_silence_its_runs_count_as_blocked",
     "PT216": "tests/unit/runtime/test_aio.py"
     "::test_emits_that_are_awaited_wait_for_room_and_others_are_refused",
+    "PT225": "tests/unit/testing/test_memory_app.py::test_coroutines_need_real_time",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")

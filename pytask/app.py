@@ -166,6 +166,19 @@ class PyTask:
         raw = payload(task, data, self.settings.max_data)
         self._schedules.append(Defined(schedule=found, data=raw))
 
+    def copy(self, source: Any, **settings: Unpack[SettingsGiven]) -> PyTask:
+        """An app with the same tasks, pre-started tasks and schedules, for another Redis.
+
+        Args:
+            source: As in `PyTask(source)`.
+            **settings: The fields of `pytask.Settings` to change.
+        """
+        made = PyTask(source)
+        made.settings = changed(self.settings, {**settings})
+        made.tasks = {**self.tasks}
+        made._prestart, made._schedules = [*self._prestart], [*self._schedules]
+        return made
+
     def configure(self, source: Any = None, *, origin: str = "", **settings: Unpack[SettingsGiven]) -> None:
         """Change the address or settings before the start, as the flags of `pytask run` do.
 
@@ -203,6 +216,16 @@ class PyTask:
         """The names of the tasks that start with the worker."""
         return [name for name, _ in self._prestart]
 
+    @property
+    def prestart(self) -> list[tuple[str, bytes]]:
+        """The tasks that start with the worker, with their data."""
+        return [*self._prestart]
+
+    @property
+    def schedules(self) -> list[Defined]:
+        """The schedules that the code defines."""
+        return [*self._schedules]
+
     def check_prestarted(self) -> None:
         """Check that each pre-started task has a class.
 
@@ -231,7 +254,7 @@ class PyTask:
             SharedChannels: A worker with another db number of this Redis uses the same namespace.
         """
         hard = bool(self.settings.hard_deadline)
-        self._start(WorkerPorts(hard_deadline=hard, on_failed=self._stop_later))
+        self.start_with(WorkerPorts(hard_deadline=hard, on_failed=self._stop_later))
 
     def stop(self, timeout: float | None = None) -> bool:
         """Release all tasks and stop the worker.
@@ -275,7 +298,7 @@ class PyTask:
 
     def serve(self, daemon: Daemon) -> int | None:
         """`run()` with the options of a daemon; returns the signal that ended it, if any."""
-        return Foreground(self.settings, daemon, start=self._start, stop=self.stop).run()
+        return Foreground(self.settings, daemon, start=self.start_with, stop=self.stop).run()
 
     def __enter__(self) -> Self:
         """`with app:` is start() and stop()."""
@@ -306,7 +329,8 @@ class PyTask:
                 )  # fmt: skip
             return Life(reason=str(error))
 
-    def _start(self, ports: WorkerPorts) -> Worker:
+    def start_with(self, ports: WorkerPorts) -> Worker:
+        """`start()` in a process of this kind; returns the worker."""
         if self._worker is not None:
             raise ConfigError("this app is already running")
         self.check_prestarted()

@@ -50,6 +50,7 @@ OTHER_WORDS = {
 VERBS: dict[str, dict[str, str]] = {
     "Run tasks": {
         "run": "Run the tasks of TARGET until SIGTERM or Ctrl-C.",
+        "call": "Run the task NAME of TARGET here, to its end, without Redis, and print its events.",
         "demo": "Demonstrate pytask on a private Redis server.",
     },
     "Control tasks": {

@@ -31,7 +31,7 @@ class Driver:
             case Pause(seconds):
                 return self.pause(seconds)
             case Now():
-                return time.monotonic()
+                return self.now()
         raise TypeError(f"no such step: {step!r}")
 
     def send(self, commands: list[tuple[int, Words]]) -> Any:
@@ -45,6 +45,10 @@ class Driver:
     def pause(self, seconds: float) -> Any:
         """Sleep."""
         raise NotImplementedError
+
+    def now(self) -> float:
+        """A monotonic time in seconds."""
+        return time.monotonic()
 
 
 def messages_in(message: Any) -> list[tuple[bytes, bytes]]:

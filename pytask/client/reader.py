@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+from pytask.client.drivers import driver_of
 from pytask.client.lazy import listing, logs, queries, samples, watch
 from pytask.client.limit_methods import Limits
 from pytask.client.options import ClientOptions
@@ -24,7 +25,7 @@ Functions = list[FunctionInfo]
 class Reader(ClientOptions[SyncDriver]):
     """Reads and watches tasks and workers: the read-only part of `pytask.Client`."""
 
-    _make_driver = SyncDriver
+    _make_driver = staticmethod(driver_of)
 
     @property
     def limits(self) -> Limits:

@@ -407,6 +407,12 @@ class Unhealthy(PytaskError):
     code = "PT083"
 
 
+class NotSimulated(ConfigError):
+    """Something that virtual time does not have."""
+
+    code = "PT225"
+
+
 def may_be_size(error: Exception) -> bool:
     """Whether a size limit can be the cause; errors of rights, key types, failovers and memory exclude it."""
     return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)

@@ -20,6 +20,8 @@ from pytask.runtime.tree import LoopOwner, current_run
 class _NoLoop:
     """Of code that no worker runs."""
 
+    clock = staticmethod(steady)
+
     def begin(self) -> None: ...
 
     def end(self, error: BaseException | None = None) -> None: ...
@@ -37,7 +39,7 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
     jitter: float = 0.0,
     first: float = 0.0,
     on_error: Literal["raise"] | Callable[[Exception], Any] = "raise",
-    now: Callable[[], float] = steady,
+    now: Callable[[], float] | None = None,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Any:
     """Call `fn()` every `interval` seconds, from start to start, until it raises.
@@ -55,7 +57,7 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
         first: Seconds before the first round.
         on_error: What follows an exception of `fn`: "raise" ends the loop with it; a function is called with
             it, and unless that raises, the loop goes on with the next round.  `self.Fatal` always ends it.
-        now: A monotonic clock, in seconds; for tests.
+        now: A monotonic clock, in seconds; for tests.  By default that of the worker.
         uniform: Returns a random number between two numbers; for tests.
 
     Raises:
@@ -63,12 +65,12 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
         Exception: What `fn` or `on_error` raised; it ends the loop.
     """
     _check(interval, jitter, first, on_error)
-    rounds = Rounds(interval, jitter, first, now, uniform)
     owner = coroutine_owner.here()
-    if owner is not None or iscoroutinefunction(fn):
-        return _run_async(fn, rounds, on_error, owner)
-    run = current_run()
+    run = current_run() if owner is None else owner.run
     loop = NO_LOOP if run is None else run.loop()
+    rounds = Rounds(interval, jitter, first, now or loop.clock, uniform)
+    if owner is not None or iscoroutinefunction(fn):
+        return _run_async(fn, rounds, on_error, owner, loop)
     try:
         while True:
             rest = rounds.rest()
@@ -93,10 +95,11 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
         loop.rest()
 
 
-async def _run_async(fn: Callable[[], Any], rounds: Rounds, on_error: Any, owner: Any) -> None:
+async def _run_async(
+    fn: Callable[[], Any], rounds: Rounds, on_error: Any, owner: Any, loop: LoopOwner
+) -> None:
     import asyncio
 
-    loop = NO_LOOP if owner is None else owner.run.loop()
     try:
         while True:
             rest = rounds.rest()

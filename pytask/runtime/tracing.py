@@ -135,6 +135,7 @@ class TracedLoop:
         self._run = run
         self._plain = plain
         self._open: list[tuple[Span, Any]] = []
+        self.clock = plain.clock
 
     def begin(self) -> None:
         """A round begins."""

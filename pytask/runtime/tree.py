@@ -72,6 +72,10 @@ class TreeOwner(Protocol):
 class LoopOwner(Protocol):
     """The part of a loop that `run_loop` uses."""
 
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The clock by which its rounds begin."""
+
     def begin(self) -> None:
         """A round begins."""
 

@@ -57,6 +57,7 @@ class WorkerPorts:
     on_failed: Callable[[], None] = lambda: None  # a service of the worker died
     schedules: Sequence[Defined] = ()  # those that the code defines
     life: Life = attrs.Factory(Life)  # the lock that proves the death of this process
+    native: Callable[[int], NativePool] = NativePool
 
 
 class Worker:
@@ -88,7 +89,7 @@ class Worker:
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
         shared = PartitionWorkerPorts(
             tasks=tasks, capacity=self.capacity, turns=Turns(tasks, ports.clock),
-            native=NativePool(settings.blocking_threads), asyncio=self.asyncio,
+            native=ports.native(settings.blocking_threads), asyncio=self.asyncio,
             load=Load(
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
             ),

@@ -8,11 +8,13 @@ import redis
 import valkey
 
 from pytask.adapters.keys import Keys
-from pytask.adapters.memory.backend import MemoryBackend
+from pytask.adapters.memory.backend import MemoryBackend, MemoryFeed
+from pytask.adapters.memory.commands import Commands
+from pytask.adapters.memory.keyspace import Keyspace
 from pytask.adapters.redis.acl import rules
 from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.adapters.rules import Retention
-from pytask.domain.lifecycle import RESTING, Trigger
+from pytask.domain.lifecycle import RESTING, State, Trigger
 from pytask.domain.record import Change, ClaimRequest, Expiry, RunRef, Tail
 
 KEEP = Retention(ended=60, error=120, stopped=None)
@@ -118,6 +120,51 @@ class Bench:
         assert {s for s in RESTING if task_id in self.index(s)} == {state}
 
 
+class MemoryPubSub(MemoryFeed):
+    """What a worker hears, as a client of Redis has it."""
+
+    def __init__(self, state):
+        super().__init__(state, "")
+        self.open()
+
+    def _hear(self, channel, payload):
+        if channel.endswith("-control"):
+            self._inbox.append({"channel": channel.encode(), "data": payload})
+
+    def get_message(self, timeout):
+        return self._inbox.popleft() if self._inbox else None
+
+    def subscribe(self, channel):
+        pass
+
+    psubscribe = subscribe
+
+
+class MemoryRaw:
+    """What a test asks of a client of Redis, of the memory."""
+
+    def __init__(self, state):
+        self._state, self._commands = state, Commands(state)
+
+    def pubsub(self, **options):
+        return MemoryPubSub(self._state)
+
+    def pubsub_numsub(self, channel):
+        return [(channel, len(self._state.listeners))]
+
+    def smembers(self, key):
+        return set(self._commands.run(("SRANDMEMBER", key, 100)))
+
+    def exists(self, key):
+        return Keyspace(self._state).value(key) is not None
+
+    def scan_iter(self, match):
+        return [key for key in self._state.values if match.strip("*") in key]
+
+    def zrem(self, key, member):
+        self._state.index[State(key.rpartition(":")[2])].pop(member)
+
+
 class MemoryBench(Bench):
     def __init__(self, retention):
         super().__init__()
@@ -125,6 +172,8 @@ class MemoryBench(Bench):
         self.backend = MemoryBackend(retention=retention)
         self.store = self.backend.store()
         self.state = self.backend.state
+        self.keys = self.state.keys
+        self.raw = MemoryRaw(self.state)
         self._read = 0
         self.store.renew([])  # the marker of the data, which the first renewal makes
 

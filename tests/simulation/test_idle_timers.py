@@ -13,7 +13,7 @@ from pytask.runtime.process.host import Process
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.settings import Settings
 from pytask.runtime.worker import Worker, WorkerPorts
-from tests.simulation.loop import virtual_time
+from pytask.testing.virtual_time import virtual_time
 
 SPAN = 900.0
 YEAR_3000 = 32503680000000  # ms

@@ -8,7 +8,7 @@ import pytest
 from gevent.event import AsyncResult, Event
 from gevent.queue import Queue
 
-from tests.simulation.loop import Life, Spinning, virtual_time
+from pytask.testing.virtual_time import Life, Spinning, virtual_time
 
 
 @pytest.fixture

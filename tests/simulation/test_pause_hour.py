@@ -11,7 +11,7 @@ from pytask.runtime.process.host import Process
 from pytask.runtime.process.kill_timer import KillTimer
 from pytask.runtime.settings import Settings
 from pytask.runtime.worker import Worker, WorkerPorts
-from tests.simulation.loop import virtual_time
+from pytask.testing.virtual_time import virtual_time
 
 HOUR = 3600.0
 TIMEOUT = 100.0

@@ -17,11 +17,12 @@ from pytask.domain.messages import Command
 from pytask.domain.task import Task
 from pytask.domain.timing import LEASE, Timing
 from pytask.runtime.monitor import Monitor
+from pytask.runtime.runs.native_threads import NativePool
 from pytask.runtime.settings import Settings
+from pytask.testing.links import Link
+from pytask.testing.virtual_time import virtual_time, wait_for_ever
 from tests.simulation import faults
 from tests.simulation.evidence import Evidence
-from tests.simulation.loop import virtual_time, wait_for_ever
-from tests.simulation.network import Link
 from tests.simulation.policies import PolicyJob, flap
 from tests.simulation.policy_world import PolicyWorld
 from tests.simulation.process import Process
@@ -378,6 +379,22 @@ class World:
     def _monitors(self):
         return [i for i, value in self.server.state.values.items()
                 if i not in self.jobs and value.get("function") == b"pytask/monitor"]  # fmt: skip
+
+    # -- what processes and connections ask for -------------------------------------------------------
+
+    native = NativePool
+
+    def prestarted(self, process):
+        return []
+
+    def schedules(self):
+        return self.policies.defined()
+
+    def acknowledged(self, call, outcome):
+        self.evidence.steering.acknowledged(call, outcome)
+
+    def broken(self, process, what):
+        self.evidence.broken(process, what)
 
     # -- clients --------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 import pytask
 import pytask.aio
 import pytask.client
+import pytask.testing
 from pytask.domain import errors as domain_errors
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def names():
     yield from (f"pytask.{name}" for name in pytask.__all__)
     yield from (f"pytask.client.{name}" for name in pytask.client.__all__)
     yield "pytask.aio.Client"
-    yield "pytask.testing.MemoryBackend"
+    yield from (f"pytask.testing.{name}" for name in pytask.testing.__all__ if name != "Looks")
 
 
 @pytest.mark.parametrize("name", sorted({*names()} - IN_WORDS))

@@ -91,13 +91,23 @@ class MemoryFeed:
 class MemoryBackend:
     """Stores, queues and feeds over one shared state, and what a Redis client would do in a test.
 
-    `now` replaces Redis TIME: seconds since 1970, which a test may move by hand.
+    `pytask.Client(backend)` works on it.  `now` replaces Redis TIME: seconds since 1970, which a test may
+    move by hand.  `clock` and `sleep` are those of clients that wait: seconds of a monotonic clock.
     """
 
     cooperative = False
 
-    def __init__(self, *, now: Callable[[], float] = time.time, retention: Retention | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float] = time.time,
+        retention: Retention | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         self.state = MemoryState(now)
+        self.clock = clock
+        self.sleep = sleep
         self._retention = retention or Retention()
 
     def store(self) -> MemoryStore:

@@ -149,6 +149,37 @@ class MemoryTimetable(Verbs):
         state.schedules[name] = 0.0
         return Verdict.OK
 
+    def pause(self, name: str, *, paused: bool) -> Verdict:
+        """Pause a schedule, or resume it: see pause_schedule.lua."""
+        state, key = self._state, _key(name)
+        fields = _texts(state.fields(key))
+        if not fields:
+            return Verdict.NOHASH
+        by_hand, faulty = is_paused(fields), fields.get("paused") == FAULT
+        if paused and by_hand:
+            return Verdict.STATE
+        if paused:
+            state.write(key, paused="1")
+            state.schedules.setdefault(name, 0.0)
+            return Verdict.OK
+        state.erase(key, "paused", "error")
+        stored = state.schedules.get(name)
+        if not (by_hand or faulty or stored is None):
+            return Verdict.STATE
+        if stored is None or not state.millis() <= stored < NEVER:
+            self._skip_overdue(name, Reason.PAUSED)
+            state.schedules[name] = 0.0
+        return Verdict.OK
+
+    def remove(self, name: str) -> Verdict:
+        """Delete a schedule; its task stays."""
+        state = self._state
+        known = state.value(_key(name)) is not None or name in state.schedules
+        state.delete(_key(name))
+        state.schedules.pop(name, None)
+        state.occurrences.pop(name, None)
+        return Verdict.OK if known else Verdict.NOHASH
+
     def _skip_overdue(self, name: str, reason: Reason) -> None:
         fields, score = self._state.fields(_key(name)), self._state.schedules.get(name, 0.0)
         if fields.keys() >= {"behind", "next_ms"}:

@@ -42,18 +42,19 @@ class Measured:
 class Loop:
     """A `run_loop` of a task: it tells when its rounds begin and end."""
 
-    __slots__ = ("_began", "_clock", "_function", "_rounds", "_turning")
+    __slots__ = ("_began", "_function", "_rounds", "_turned", "_turning", "clock")
 
     def __init__(self, tally: Tally, function: str) -> None:
-        self._clock = tally.clock
+        self.clock = tally.clock
         self._rounds = tally.rounds
         self._function = function
         self._turning = tally.turning
+        self._turned = tally.turned
         self._began = 0.0
 
     def begin(self) -> None:
         """A round begins."""
-        began = self._began = self._clock()
+        began = self._began = self.clock()
         # Moved to the end, so that the first one is always the one that has turned least recently.
         turning = self._turning.setdefault(self._function, {})
         turning.pop(self, None)
@@ -62,7 +63,8 @@ class Loop:
     def end(self, error: BaseException | None = None) -> None:
         """The round has ended, with an error or without."""
         del error
-        self._rounds.add(self._clock() - self._began)
+        self._rounds.add(self.clock() - self._began)
+        self._turned[self._function] = self._turned.get(self._function, 0) + 1
 
     def rest(self) -> None:
         """It is over, or its task is paused: it need not turn."""
@@ -82,6 +84,7 @@ class Tally:
         self.restarts: dict[str, dict[str, int]] = {}
         self.fires: dict[str, int] = {}
         self.turning: dict[str, dict[Loop, float]] = {}
+        self.turned: dict[str, int] = {}  # rounds, by function
         self._put_off: list[float] = []  # a heap of times
 
     def launched(self, claim: Claim, *, reloads: bool) -> None:

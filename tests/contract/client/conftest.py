@@ -10,7 +10,8 @@ def pytest_generate_tests(metafunc):
     """As of the store: a main case also runs where only the wire differs."""
     if "kind" in metafunc.fixturenames:
         kinds = (*FULL, *WIRE) if metafunc.definition.get_closest_marker("wire") else FULL
-        metafunc.parametrize("kind", kinds, indirect=True)
+        faces = [(kind, face) for kind in kinds for face in FACES if (kind, face) != ("memory", "asyncio")]
+        metafunc.parametrize(("kind", "face"), faces, indirect=True, ids=map("-".join, faces))
 
 
 @pytest.fixture
@@ -18,9 +19,14 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=FACES)
-def both(request, kind, servers):
-    made = make(kind, request.param, servers)
+@pytest.fixture
+def face(request):
+    return request.param
+
+
+@pytest.fixture
+def both(kind, face, servers):
+    made = make(kind, face, servers)
     yield made
     made.close()
 

@@ -18,9 +18,9 @@ import pytask.aio
 from pytask.domain import lifecycle as life
 from pytask.domain.lifecycle import State, Trigger
 from pytask.domain.record import Change, Verdict
-from tests.contract.benches import KEEP, NAMESPACE, SOON, RedisBench
+from tests.contract.benches import KEEP, NAMESPACE, SOON, MemoryBench, RedisBench
 
-FULL = ("redis62", "valkey")
+FULL = ("memory", "redis62", "valkey")
 WIRE = ("fakeredis", "redis", "valkey-decoded", "valkey-py", "valkey-namespace")
 FACES = ("blocking", "asyncio")
 QUICK = pytask.Timing().scaled(0.005)  # T = 0.45 s
@@ -94,6 +94,9 @@ class Both:
 
 
 def make(kind, face, servers, **options):
+    if kind == "memory":
+        bench = MemoryBench(KEEP)
+        return Both(face, lambda: bench.backend, bench, **options)
     if kind == "fakeredis":
         server = fakeredis.FakeServer()
         bench = RedisBench(fakeredis.FakeRedis(server=server), fakeredis.FakeRedis(server=server), KEEP)

@@ -171,13 +171,20 @@ def test_count(both):
 
 
 @pytest.mark.wire
-def test_workers_and_functions(both):
+def test_workers_and_functions(both, kind):
     store = both.bench.store
     info = WorkerInfo(
         session="s1", name="larch", host="h", pid=7, running=2, functions=("f", "g"), max_tasks=9
     )
     store.announce(info)
     store.announce(attrs.evolve(info, session="s2", name="yew", functions=("f",)))
+    if kind == "memory":  # where every report is one of this release
+        assert {worker.session: worker.name for worker in both.client.workers()} == {
+            "s1": "larch",
+            "s2": "yew",
+        }
+        assert {one.name: one.workers for one in both.client.functions()} == {"f": 2, "g": 1}
+        return
     raw, keys = both.bench.raw, both.bench.keys
     raw.hset(keys.worker_info, "s2", '{"name": "yew", "functions": ["f"], "loop_lag": 0.5, "pid": "x"}')
     raw.zadd(keys.workers, {"s3": 1000.0})

@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import deque
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import count
+from typing import Any, Self, cast
 
 import gevent
-from gevent._ffi.callback import callback
+from gevent._ffi.callback import callback  # type: ignore[import-not-found]
 from gevent._hub_local import get_hub_if_exists, set_hub
 from gevent.hub import Hub
 
 TURNS = 200_000  # callbacks at one instant: more is a loop that never waits
+
+Call = Callable[..., Any]
 
 
 class Spinning(RuntimeError):
@@ -30,18 +34,18 @@ class Life:
 
     rate = 1.0  # its clock's seconds for one of the world's
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.dead = False
         self.frozen = False
-        self.parked = []  # what was due meanwhile, in order
+        self.parked: list[Callback] = []  # what was due meanwhile, in order
 
 
-class Callback(callback):
+class Callback(callback):  # type: ignore[misc]
     """Something to call at once."""
 
     __slots__ = ("life",)
 
-    def __init__(self, fn, args, life):
+    def __init__(self, fn: Call, args: tuple[Any, ...], life: Life | None) -> None:
         callback.__init__(self, fn, args)
         self.life = life
 
@@ -49,63 +53,75 @@ class Callback(callback):
 class Timer:
     """A libev timer, as far as gevent uses one."""
 
-    __slots__ = ("_entry", "args", "callback", "life", "loop", "ref", "repeat", "seconds")
+    __slots__ = ("args", "callback", "entry", "life", "loop", "ref", "repeat", "seconds")
 
-    def __init__(self, loop, seconds, repeat=0.0, ref=True, life=None):
+    def __init__(
+        self,
+        loop: Loop,
+        seconds: float,
+        repeat: float = 0.0,
+        ref: bool = True,  # noqa: FBT002 - gevent's own
+        life: Life | None = None,
+    ) -> None:
         self.loop = loop
         self.seconds = seconds
         self.repeat = repeat
         self.ref = ref
         self.life = life
-        self.callback = None
-        self.args = None
-        self._entry = 0
+        self.callback: Call | None = None
+        self.args: tuple[Any, ...] | None = None
+        self.entry = 0
 
-    def start(self, fn, *args, update=None):
+    def start(self, fn: Call, *args: Any, update: Any = None) -> None:  # noqa: ARG002 - gevent's own
+        """Call after its seconds."""
         self.callback = fn
         self.args = args
-        self._push(self.seconds)
+        self.push(self.seconds)
 
-    def again(self, fn, *args, update=None):
+    def again(self, fn: Call, *args: Any, update: Any = None) -> None:  # noqa: ARG002 - gevent's own
+        """Call after the seconds of its repetition."""
         self.callback = fn
         self.args = args
-        self._push(self.repeat or self.seconds)
+        self.push(self.repeat or self.seconds)
 
-    def _push(self, seconds):
+    def push(self, seconds: float) -> None:
+        """Into the heap, after `seconds` by the clock of its process."""
         loop, life = self.loop, self.life
-        if seconds < 0.0:
-            seconds = 0.0
-        self._entry = entry = next(loop.counter)
+        seconds = max(seconds, 0.0)
+        self.entry = entry = next(loop.counter)
         heappush(loop.heap, (loop.time + (seconds if life is None else seconds / life.rate), entry, self))
 
-    def stop(self):
+    def stop(self) -> None:
+        """Call no more."""
         self.callback = None
         self.args = None
-        self._entry = 0
+        self.entry = 0
 
     close = stop
 
     @property
-    def active(self):
+    def active(self) -> bool:
+        """Whether it will call."""
         return self.callback is not None
 
     @property
-    def pending(self):
+    def pending(self) -> bool:
+        """Never: it calls when it is due."""
         return False
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def fire(self, entry):
+    def fire(self, entry: int) -> None:
         """Called by the loop; does nothing if it was stopped or restarted since."""
-        if entry != self._entry:
-            return
         fn, args = self.callback, self.args
+        if entry != self.entry or fn is None or args is None:
+            return
         if self.repeat:
-            self._push(self.repeat)
+            self.push(self.repeat)
         else:
             self.stop()
         fn(*args)
@@ -116,28 +132,30 @@ class Idle:
 
     ref = active = pending = False
 
-    def __init__(self, loop):
+    def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.callback = None
+        self.callback: tuple[Call, tuple[Any, ...]] | None = None
 
-    def start(self, fn, *args, **_):
+    def start(self, fn: Call, *args: Any, **_: Any) -> None:
+        """Wait for what will not come, unless it is sent."""
         self.callback = (fn, args)
 
-    def stop(self):
+    def stop(self) -> None:
+        """Wait no more."""
         self.callback = None
 
     close = stop
 
-    def send(self):
+    def send(self) -> None:
         """What an `async_` watcher is for."""
         if self.callback is not None:
             fn, args = self.callback
             self.loop.run_callback(fn, *args)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -148,46 +166,57 @@ class Loop:
     MAXPRI, MINPRI = 2, -2
     approx_timer_resolution = 0.0
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.time = 0.0
         self.counter = count(1)
-        self.heap = []
-        self.ready = deque()
-        self.life = None  # of what runs now; None is the world itself
-        self.error_handler = None
-        self.grave = []  # what a dead process left: kept, or its greenlets would be unwound
-        self.ended = False
+        self.heap: list[tuple[float, int, Timer]] = []
+        self.ready: deque[Callback] = deque()
+        self.life: Life | None = None  # of what runs now; None is the world itself
+        self.error_handler: Any = None
+        # What a dead process left: kept, or its greenlets would be unwound.
+        self.grave: list[Any] = []
+        self.ended = False  # by a callback, or from outside
 
     # -- what gevent asks for -------------------------------------------------------------------------
 
-    def run_callback(self, fn, *args):
+    def run_callback(self, fn: Call, *args: Any) -> Callback:
+        """Call at once, after what is due already."""
         made = Callback(fn, args, self.life)
         self.ready.append(made)
         return made
 
     run_callback_threadsafe = run_callback
 
-    def timer(self, after, repeat=0.0, ref=True, priority=None):
+    def timer(
+        self,
+        after: float,
+        repeat: float = 0.0,
+        ref: bool = True,  # noqa: FBT002 - gevent's own
+        priority: Any = None,  # noqa: ARG002 - gevent's own
+    ) -> Timer:
+        """A timer of the process that runs now."""
         return Timer(self, after, repeat, ref, self.life)
 
-    def _idle(self, *_, **__):
+    def _idle(self, *_: Any, **__: Any) -> Idle:
         return Idle(self)
 
     io = async_ = prepare = check = idle = fork = signal = child = stat = closing_fd = _idle
 
-    def now(self):
+    def now(self) -> float:
+        """The virtual time."""
         return self.time
 
-    def update_now(self):
-        pass
+    def update_now(self) -> None:
+        """Only timers move it."""
 
     update = update_now
     install_sigchld = reset_sigchld = destroy = update_now
 
-    def _format(self):
+    def _format(self) -> str:
         return f"virtual time {self.time:.3f}"
 
-    def handle_error(self, context, kind, value, trace):
+    def handle_error(self, context: Any, kind: Any, value: Any, trace: Any) -> None:
+        """What a callback raised."""
         handler = self.error_handler
         if handler is None:
             raise value
@@ -195,28 +224,37 @@ class Loop:
 
     # -- what a world asks for ------------------------------------------------------------------------
 
-    def soon(self, life, fn, *args):
+    def soon(self, life: Life | None, fn: Call, *args: Any) -> None:
         """Call on behalf of a process."""
         self.ready.append(Callback(fn, args, life))
 
-    def later(self, life, seconds, fn, *args):
+    def later(self, life: Life | None, seconds: float, fn: Call, *args: Any) -> Timer:
         """Call after `seconds` of the world's time, on behalf of a process (None: the world)."""
         timer = Timer(self, 0, life=life)
         timer.callback, timer.args = fn, args
-        timer._entry = entry = next(self.counter)
+        timer.entry = entry = next(self.counter)
         heappush(self.heap, (self.time + seconds, entry, timer))
         return timer
 
-    def freeze(self, life):
+    def next_time(self) -> float | None:
+        """When something is due next, perhaps now; None if nothing is."""
+        if self.ready:
+            return self.time
+        while self.heap and self.heap[0][1] != self.heap[0][2].entry:
+            heappop(self.heap)
+        return self.heap[0][0] if self.heap else None
+
+    def freeze(self, life: Life) -> None:
+        """Nothing of it runs until it is thawed."""
         life.frozen = True
 
-    def thaw(self, life):
+    def thaw(self, life: Life) -> None:
         """What was due meanwhile is done now."""
         life.frozen = False
         self.ready.extend(life.parked)
         life.parked.clear()
 
-    def kill(self, life):
+    def kill(self, life: Life) -> None:
         """Nothing of it ever runs again, no `finally` either."""
         life.dead = True
         self.grave += life.parked
@@ -224,7 +262,8 @@ class Loop:
 
     # -- running --------------------------------------------------------------------------------------
 
-    def run(self, nowait=False, once=False):  # noqa: C901 - the inner loop: a call less is felt
+    def run(self, *_: Any, **__: Any) -> None:  # noqa: C901 - a call less is felt
+        """Until nothing is left to do."""
         ready, heap = self.ready, self.heap
         turns = 0
         while not self.ended:
@@ -234,11 +273,11 @@ class Loop:
                     raise Spinning(f"{ready[0]!r} at {self.time:.3f}")
                 self._call(ready.popleft())
                 if self.ended:
-                    return
+                    return  # type: ignore[unreachable]  # by the callback
             if not heap:
                 return
             at, entry, timer = heappop(heap)
-            if entry != timer._entry:
+            if entry != timer.entry:
                 continue
             if at > self.time:
                 self.time = at
@@ -251,24 +290,24 @@ class Loop:
             # What `Timer.fire` does; most of a world's time goes by here.
             fn, args = timer.callback, timer.args
             if timer.repeat:
-                timer._push(timer.repeat)
+                timer.push(timer.repeat)
             else:
                 timer.callback = timer.args = None
-                timer._entry = 0
+                timer.entry = 0
             try:
-                fn(*args)
-            except BaseException:
+                fn(*args)  # type: ignore[misc]  # an entry that counts has both
+            except BaseException:  # noqa: BLE001 - as gevent's loops do
                 self.handle_error(timer, *sys.exc_info())
             self.life = None
 
-    def _held(self, timer, entry):
+    def _held(self, timer: Timer, entry: int) -> None:
         life = timer.life
-        if life.dead:
+        if life is None or life.dead:
             self.grave.append((timer, timer.callback, timer.args))
         else:
             life.parked.append(Callback(timer.fire, (entry,), life))
 
-    def _call(self, item):
+    def _call(self, item: Callback) -> None:
         life = item.life
         if life is not None:
             if life.dead:
@@ -284,7 +323,7 @@ class Loop:
         self.life = life
         try:
             fn(*args)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - as gevent's loops do
             self.handle_error(item, *sys.exc_info())
         self.life = None
         item.args = None
@@ -293,9 +332,10 @@ class Loop:
 class VirtualHub(Hub):
     """Reports what goes wrong in it to the world instead of standard error."""
 
-    on_error = None
+    on_error: Callable[[Any, Any], None] | None = None
 
-    def print_exception(self, context, kind, value, trace):
+    def print_exception(self, context: Any, kind: Any, value: Any, trace: Any) -> None:
+        """To the world, if it listens."""
         if self.on_error is None:
             Hub.print_exception(self, context, kind, value, trace)
         else:
@@ -303,24 +343,25 @@ class VirtualHub(Hub):
 
 
 @contextlib.contextmanager
-def virtual_time(on_error=None):
+def virtual_time(on_error: Callable[[Any, Any], None] | None = None) -> Iterator[Loop]:
     """This thread's hub is one on virtual time; gives its loop."""
     before = get_hub_if_exists()
-    hub = VirtualHub(loop=Loop())
+    loop = Loop()
+    hub = VirtualHub(loop=loop)  # type: ignore[call-overload]
     hub.on_error = on_error
     set_hub(hub)
     try:
-        yield hub.loop
+        yield loop
     finally:
-        set_hub(before)
+        set_hub(before)  # type: ignore[arg-type]  # None where there was none
         _kept.append(hub)  # collected, it would unwind what a killed process left behind
 
 
-_kept = []
+_kept: list[VirtualHub] = []
 
 
-def wait_for_ever():
+def wait_for_ever() -> None:
     """The current greenlet is never switched to again; whoever calls must be kept alive by the loop."""
     hub = gevent.get_hub()
-    hub.loop.grave.append(gevent.getcurrent())
+    cast("Loop", hub.loop).grave.append(gevent.getcurrent())
     hub.switch()
