@@ -30,6 +30,7 @@ from pytask.domain.timing import CLAIM_BATCH, COMMIT_BATCH  # noqa: E402
 
 EVENT = b'{"event":"ended","data":{"output":null}}'
 LINE = "RUNNING ENDED end w -"  # of the history, kept by tasks to which more happened than this
+SESSION = "0" * 32
 CLAIM_LINE, KEPT = " RUNNING claim w -", 16
 RUNNING_EVENT = '{"event":"running","data":{"worker":"w","run":"', '","epoch":', "}}"
 
@@ -40,7 +41,7 @@ class Loop:
     def __init__(self, url: str, places: int = 1 << 24, seconds: float = 0.0) -> None:
         self.places, self.seconds = places, seconds
         self.claims, self.ends = (redis.Redis.from_url(url, protocol=2) for _ in range(2))
-        for script in (scripts.peek, scripts.claim, scripts.commit):
+        for script in (scripts.claim, scripts.commit):
             self.claims.script_load(script.source[0])
         self.server = self.claims.info("replication")["master_replid"]
         self.keys = Keys("")
@@ -51,21 +52,19 @@ class Loop:
     def drain(self) -> int:
         """Run everything in the queue; returns how many."""
         committer = gevent.spawn(self.commit_all)
-        look = scripts.peek(source=self.keys.queue, most=CLAIM_BATCH)
-        ids = self.claims.execute_command(*look.command())
-        while ids:
+        while True:
             while self.running >= self.places:
                 self.room.clear()
                 self.room.wait()
-            ids = self.claim_batch([raw.decode() for raw in ids[: self.places - self.running]])
+            if not self.claim_batch(min(CLAIM_BATCH, self.places - self.running)):
+                break
         while self.committed < self.started:
             gevent.sleep(0.001)
         committer.kill()
         return self.committed
 
-    def claim_batch(self, ids: list[str]) -> list[bytes]:
-        """Claim these and start a greenlet for each; the ids behind them."""
-        runs = [f"{'0' * 32}:{self.started + number}" for number in range(len(ids))]
+    def claim_batch(self, most: int) -> bool:
+        """Claim up to so many and start a greenlet for each; whether more wait."""
         call = scripts.claim(
             runs=self.keys.runs,
             leases=self.keys.leases,
@@ -76,7 +75,7 @@ class Loop:
             paused_functions=self.keys.paused_functions,
             own=self.keys.own,
             indexes=self.keys.indexes,
-            hashes=ids,
+            hashes=[],
             worker="w",
             max_data=1 << 24,
             max_saved=1 << 16,
@@ -84,26 +83,24 @@ class Loop:
             channel=self.keys.channel,
             server=self.server,
             space=0,
-            look=CLAIM_BATCH,
+            look=1,
+            session=SESSION,
+            base=self.started,
+            take=most,
             line=CLAIM_LINE,
             kept=KEPT,
             event=RUNNING_EVENT,
             rules=(),
             functions=["noop"],
-            new_runs=runs,
+            new_runs=[],
         )
-        words, texts = self.claims.execute_command(*call.command())
+        words, _, named, _ = self.claims.execute_command(*call.command())
+        ids = named.decode().split("\n") if named else []
+        for number, task_id in enumerate(ids, self.started + 1):
+            gevent.spawn(self.task, task_id, f"{SESSION}:{number}")
         self.started += len(ids)
         self.running += len(ids)
-        for task in zip(ids, runs, strict=True):
-            gevent.spawn(self.task, *task)
-        behind = [int(length) for length in words.split()[6 * len(ids) :]]  # six words a task
-        at = len(texts) - sum(behind)
-        found = []
-        for length in behind:
-            found.append(texts[at : at + length])
-            at += length
-        return found
+        return len(words.split()) > 6 * len(ids)  # six words a task, then the length of the next id
 
     def task(self, task_id: str, run: str) -> None:
         """What a no-op task comes to, or one that waits."""
