@@ -13,7 +13,7 @@ from collections import Counter
 PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 8001
 PAUSE = float(sys.argv[2]) if len(sys.argv) > 2 else 0.2  # seconds between two words
 WORDS = ("well", "then", "let", "us", "see")
-complete = Counter()
+complete: Counter[str] = Counter()
 
 
 async def serve(reader, writer):
