@@ -1,6 +1,5 @@
 """What waits for a time costs an idle fleet nothing: real workers on virtual time."""
 
-import random
 from collections import Counter
 
 import gevent
@@ -33,7 +32,6 @@ class Nothing(Task):
 def calls(monkeypatch, waiting):
     """How often the fleet called each verb in a quarter of an hour, with so many tasks and schedules."""
     made = Counter()
-    random.seed(1)  # pauses between two looks at the queue are drawn
 
     def counted(owner, verb):
         real = getattr(owner, verb)
@@ -60,7 +58,11 @@ def calls(monkeypatch, waiting):
                 {"nothing": Nothing}, [],
                 WorkerPorts(
                     hard_deadline=False, clock=lambda: loop.time,
-                    process=Process(kill_timer=lambda hard: KillTimer(hard=False), used=lambda: 0.0),
+                    process=Process(
+                        kill_timer=lambda hard: KillTimer(hard=False), used=lambda: 0.0,
+                        # Pauses between two looks at the queue are drawn, and those of the timers, too.
+                        uniform=lambda least, most: (least + most) / 2,
+                    ),
                 ),
             )
             for number in range(WORKERS)
