@@ -192,7 +192,8 @@ def place(tmp_path):
     (packages / "dependencies.pth").write_text(str(dependencies))
     files = {str(path.relative_to(ROOT)): path.read_bytes() for path in (ROOT / "pytask").rglob("*.*")}
     ours = {name: data for name, data in files.items() if "__pycache__" not in name}
-    scripts = [f"{script.name} = {script.value}" for script in distribution("pytaskd").entry_points]
+    ours_points = distribution("pytaskd").entry_points.select(group="console_scripts")
+    scripts = [f"{script.name} = {script.value}" for script in ours_points]
     write_wheel(tmp_path / "wheels", "pytaskd", "0.1.0", ours, "\n".join(scripts))
     theirs = {"pytask/__init__.py": b"def cli(): print('theirs')", "pytask/__main__.py": b"import pytask"}
     write_wheel(tmp_path / "wheels", "pytask", "0.6.0", theirs, "pytask=pytask:cli")

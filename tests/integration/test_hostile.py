@@ -22,7 +22,7 @@ from tests.support.servers import HOST
 pytestmark = pytest.mark.slow
 
 TIMES = float(os.environ.get("PYTASK_HOSTILE", "1"))
-HUGE_MB = int(os.environ.get("PYTASK_HUGE_MB", "64"))
+HUGE_MB = int(os.environ.get("PYTASK_HUGE_MB", "32"))
 MB = 1 << 20
 GROWTH = 8 * MB  # of a worker, over all that is pushed after the warm-up
 WARM_UP, PUSHES = 4_000, 16_000

@@ -118,7 +118,7 @@ class Heartbeat:
         sent_at = self._clock()
         verdicts = self._renew(refs, saves)
         restorable = self._restorable(verdicts)
-        self._lease.disown(_unknown(verdicts) - restorable.keys())
+        self._lease.disown(ref for ref in _unknown(verdicts) if ref not in restorable)
         # Runs that a failover lost are acknowledged only after they have been restored.
         self._lease.acknowledged(
             [ref for ref in refs if ref not in restorable] if restorable else refs, sent_at
@@ -233,10 +233,11 @@ class Heartbeat:
         except Unavailable:
             self._store.reset()
             raise
-        back = {ref for ref, answer in zip(restorable, answers, strict=True) if answer is Verdict.OK}
-        self._lease.disown(restorable.keys() - back)
+        # In their order, which a set of them would not keep: a simulated world must be the same each time.
+        back = {ref: None for ref, answer in zip(restorable, answers, strict=True) if answer is Verdict.OK}
+        self._lease.disown(ref for ref in restorable if ref not in back)
         self._lease.acknowledged(list(back), sent_at)
-        self._executor.saving.again(back)
+        self._executor.saving.again(back.keys())
         for ref in back:
             del verdicts[ref]
         log.warning(
@@ -275,6 +276,6 @@ class Heartbeat:
             log.warning("Redis %s does not acknowledge: %s%s", self._address, error, fate)
 
 
-def _unknown(verdicts: Mapping[RunRef, Answer]) -> set[RunRef]:
+def _unknown(verdicts: Mapping[RunRef, Answer]) -> list[RunRef]:
     """The runs that Redis no longer knows, or that were replaced."""
-    return {ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)}
+    return [ref for ref, verdict in verdicts.items() if verdict in (Verdict.GONE, Verdict.FENCED)]
