@@ -52,9 +52,9 @@ def measured(share: float) -> Iterator[Row]:
         took = time.monotonic() - began
         used, own = seconds_of(client) - used, sum(cpu(one.pid) for one in workers) - own
         renewals = int(client.info("commandstats")["cmdstat_evalsha"]["calls"]) * 250
-        assert renewals >= 0.95 * runs * took / period, "they could not keep up"
-        assert client.zcount("pytask:leases", "-inf", oldest(client, 2 * period)) == 0, "a lease is old"
+        late = client.zcount("pytask:leases", "-inf", oldest(client, 2 * period))
         yield Row("  renewed by 10 workers: a core of Redis, %", f"{100 * used / took:.0f}", "<= 70")
+        yield Row("  leases older than two periods", f"{late:,}", "<= 0")
         yield Row("  Redis CPU a renewal, us", f"{1e6 * used / renewals:.2f}")
         yield Row("  CPU of a worker with a tenth of them, % of a core", f"{100 * own / took / WORKERS:.1f}")
         longest = max(entry["duration"] for entry in client.slowlog_get(128)) if client.slowlog_len() else 0
