@@ -173,8 +173,8 @@ class Store(Protocol):
     ) -> Claim:
         """Replace an old, dead run with a new one; `saved` is what the old one has not stored yet.
 
-        `lived` is what the old run worked with: other data in the hash is on trial until `settle`.  None: the
-        data of the old run is itself on trial, or cannot be rolled back.
+        `lived` is what the old run worked with: other data in the hash is on trial until `settle`.  Where it
+        is itself on trial, what that trial goes back to stays while it is under way.  None: not known.
         """
 
     def preview(self, ref: RunRef, max_data: int) -> Claim:

@@ -73,6 +73,7 @@ class InForce:
 
     function: str
     data: bytes | None  # None: no data
+    on_trial: bool = False  # it may still be rolled back itself
 
 
 @attrs.frozen(kw_only=True)

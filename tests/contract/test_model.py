@@ -470,14 +470,14 @@ class Contract(RuleBasedStateMachine):
     def commit_again(self, back, repeat):
         self.commit([(back, Trigger.END, 500, False)] * (1 + repeat))
 
-    @rule(back=recent, new=st.none() | recent, lived=st.sampled_from((None, b"1", b"")))
-    def reload(self, back, new, lived):
+    @rule(back=recent, new=st.none() | recent, lived=st.sampled_from((None, b"1", b"")), tried=st.booleans())
+    def reload(self, back, new, lived, tried):
         old = self.old(back)
         repeated = None if new is None else self.old(new)
         run = repeated if repeated and repeated.id == old.id else self.ref(old.id)
 
         def act(bench):
-            force = None if lived is None else InForce("f", lived)
+            force = None if lived is None else InForce("f", lived, tried)
             found = bench.store.reload(old, run, "w", 10, lived=force)
             return found.verdict, found.function, found.data, found.crashes, found.oversize, found.trial
 
@@ -495,12 +495,17 @@ class Contract(RuleBasedStateMachine):
 
         self.both(act)
 
-    @rule(back=recent, number=st.integers(1, 2), lived=st.sampled_from((None, b"1", b"")))
-    def accept(self, back, number, lived):
+    @rule(
+        back=recent,
+        number=st.integers(1, 2),
+        lived=st.sampled_from((None, b"1", b"")),
+        tried=st.booleans(),
+    )
+    def accept(self, back, number, lived, tried):
         ref = self.old(back)
 
         def act(bench):
-            force = None if lived is None else InForce("f", lived)
+            force = None if lived is None else InForce("f", lived, tried)
             judged = bench.store.preview(ref, 1000)
             taken = bench.store.accept(judged, f"{ref.run}#{number}", "w", force)
             return judged.verdict, taken.verdict, taken.trial

@@ -232,6 +232,39 @@ def test_a_reload_during_a_trial_keeps_the_data_that_lived(bench):
     assert not {"trial", "data_ok"} & set(bench.hash("a"))
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_data_that_was_on_trial_when_the_caller_looked(bench, in_place):
+    old, second, third = bench.running("a"), bench.ref("a"), bench.ref("a")
+    looked = InForce("f", b"2", on_trial=True)
+
+    def reload():
+        if in_place:
+            return bench.store.accept(bench.store.preview(second, 1000), f"{second.run}#1", "w", looked)
+        return bench.store.reload(second, third, "w", 1000, lived=looked)
+
+    bench.write("a", data="2")
+    bench.store.reload(old, second, "w", 1000, lived=GOOD)
+    bench.write("a", data="3")
+    bench.store.settle(second, second.run)
+    assert reload().trial, "it has passed since: back to it"
+    assert texts(bench, "data_ok", "data") == ["2", "3"]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_data_that_is_still_on_trial_is_not_what_a_reload_goes_back_to(bench, in_place):
+    old, second, third = bench.running("a"), bench.ref("a"), bench.ref("a")
+    looked = InForce("f", b"2", on_trial=True)
+    bench.write("a", data="2")
+    bench.store.reload(old, second, "w", 1000, lived=GOOD)
+    bench.write("a", data="3")
+    if in_place:
+        made = bench.store.accept(bench.store.preview(second, 1000), f"{second.run}#1", "w", looked)
+    else:
+        made = bench.store.reload(second, third, "w", 1000, lived=looked)
+    assert made.trial
+    assert texts(bench, "data_ok", "data") == [DATA.decode(), "3"]
+
+
 def test_a_trial_of_another_run_is_not_continued(bench):
     old, new = bench.running("a"), bench.ref("a")
     bench.write("a", data="2", trial="other:1", data_ok="0")

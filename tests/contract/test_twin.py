@@ -158,7 +158,8 @@ class Teller:
         new = self.ref(old.id) if self.random.random() < 0.8 else self.old_ref()
         new = RunRef(old.id, new.run)
 
-        lived = self.random.choice([None, InForce("f", b"1"), InForce("f", None), InForce("f", b"2")])
+        tried = self.random.random() < 0.3
+        lived = self.random.choice([None, *(InForce("f", one, tried) for one in (b"1", None, b"2"))])
         saved = self.random.choice([b"", b"", b"9"])
 
         def act(bench):
@@ -184,7 +185,8 @@ class Teller:
 
     def do_accept(self):
         ref, number = self.old_ref(), self.random.randint(1, 2)
-        lived = self.random.choice([None, InForce("f", b"1"), InForce("f", None)])
+        tried = self.random.random() < 0.3
+        lived = self.random.choice([None, InForce("f", b"1", tried), InForce("f", None, tried)])
 
         def act(bench):
             claim = bench.store.preview(ref, 1000)

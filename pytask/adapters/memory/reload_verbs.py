@@ -79,7 +79,9 @@ class ReloadVerbs(Verbs):
         fields = state.fields(task_id)
         of, trial = fields.get("data_ok"), text(fields, "trial")
         goes_on = trial is not None and trial.partition("#")[0] == before.run
-        good = lived.data or b"" if lived is not None else of if goes_on else None
+        good = None if lived is None else lived.data or b""
+        if goes_on and (lived is None or lived.on_trial):
+            good = of  # what the trial under way goes back to
         if good is None or good == data:
             if trial is not None:
                 state.erase(task_id, "trial", "data_ok")

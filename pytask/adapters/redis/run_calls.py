@@ -293,6 +293,7 @@ def reload(  # noqa: PLR0913 - both runs, what the new one begins with, and what
         event=run_event(Event.RELOADED, worker),
         known=lived is not None,
         lived=_data_of(lived),
+        on_trial=lived is not None and lived.on_trial,
     )
 
 
@@ -316,6 +317,7 @@ def accept(
         kept=scope.kept,
         known=lived is not None,
         lived=_data_of(lived),
+        on_trial=lived is not None and lived.on_trial,
     )
 
 

@@ -90,8 +90,12 @@ class Reloads:
 
     @staticmethod
     def _lived(run: Run) -> InForce | None:
-        """The data to go back to; None for that of the trial under way, and for a pre-started task."""
-        return None if run.trial or run.local else in_force(run)
+        """The data to go back to; None for a pre-started task.
+
+        Its own trial may end between here and the call, so the call takes both: this data, and what the trial
+        goes back to.
+        """
+        return None if run.local else attrs.evolve(in_force(run), on_trial=bool(run.trial))
 
     def _until_judged(self, run: Run) -> Judged | None:
         """The data of the reload; None if it was refused or is no longer needed."""
@@ -145,7 +149,7 @@ class Reloads:
             verdict = self._until_refused(claim, fault, in_force(run))
             run.answered = self._clock()
             return verdict is not Verdict.MOVED
-        if lived is not None and not run.trial and (lived.data or b"") != (claim.data or b""):
+        if lived is not None and (lived.data or b"") != (claim.data or b""):
             run.fallback = lived
         run.reloads += 1
         mark = f"{run.ref.run}#{run.reloads}"

@@ -18,6 +18,7 @@ from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.runtime.runs.in_force import HUGE, LARGE, in_force, pack
 from pytask.runtime.runs.refusals import instead, size_of
+from pytask.runtime.runs.reload_trial import is_on_trial
 from tests.unit.runtime.fakes import World, switch, until, won
 
 OLD, NEW = b'{"n": 1}', b'{"n": 2}'
@@ -206,7 +207,26 @@ def test_during_a_trial_the_data_that_lived_is_kept(live):
     run = world.launch(data=OLD)
     run.trial = run.ref.run
     reloads(world, run)
-    assert world.store.asked("accept")[0][3] is None
+    assert world.store.asked("accept")[0][3] == InForce("demo", OLD, on_trial=True)
+
+
+def test_a_trial_that_ends_during_a_reload_leaves_its_data_to_go_back_to(live):
+    # The reload begins while the data before is on trial, and is answered when that trial is over.
+    asked = gevent.event.Event()
+    live.on_reload = lambda _self, _data: asked.wait()
+    world = World(live)
+    run = world.launch(data=OLD)
+    run.trial = run.ref.run
+    world.store.say("preview", lambda ref, _most: won(ref, data=NEW, epoch=7))
+    world.store.say("accept", lambda *_: gevent.sleep(1000))
+    world.executor.stop_reason(run, StopReason.RELOAD)
+    switch()
+    world.executor.reloads._settle(run, run.ref.run)
+    asked.set()
+    until(lambda: world.store.asked("accept"))
+    assert world.store.asked("accept")[0][3] == InForce("demo", OLD, on_trial=True)
+    assert (run.trial, is_on_trial(run)) == ("", True)  # if it fails now, it is rolled back
+    assert run.fallback.data == OLD
 
 
 @pytest.mark.parametrize(
@@ -466,7 +486,7 @@ def test_a_run_without_a_trial_goes_on_with_what_lived_as_the_next_one(live):
     run.trial = run.ref.run
     world.executor.stop_reason(run, StopReason.RELOAD)
     until(lambda: world.executor.living.get("a") not in (None, run))
-    assert world.store.asked("reload")[0][-1] == ("lived", None)
+    assert world.store.asked("reload")[0][-1] == ("lived", InForce("demo", OLD, on_trial=True))
 
 
 def test_a_pre_started_task_is_not_put_on_trial(live):

@@ -7,7 +7,7 @@
 --- include: names, time, whole, number, fence, trial, answer, history
 call('HDEL', runs, '')
 local held = call('HGET', runs, id)
-local h = pcall('HMGET', hash, 'run', 'function', 'control', 'history', 'epoch', 'data', 'trial', known and '' or 'data_ok', 'reloaded')
+local h = pcall('HMGET', hash, 'run', 'function', 'control', 'history', 'epoch', 'data', 'trial', known and not on_trial and '' or 'data_ok', 'reloaded')
 local stranger = fence(run, held, h[1])
 if stranger then return {stranger} end
 if h[9] and h[9]:find('"' .. mark .. '"', 1, true) then return {'ALREADY', h[7] == mark and 1 or 0} end

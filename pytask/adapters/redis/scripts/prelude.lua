@@ -167,11 +167,13 @@ local function forget_restarts(hash)
 end
 
 --- trial
--- Put the data of a run on trial: `data_ok` has the data that lived before, which is `lived` where it is `known`, or
--- else that of the trial of the run before, if that is still under way.  Returns 1; 0 where the data is the same.
+-- Put the data of a run on trial: `data_ok` has the data that lived before.  That is `lived`, where it is `known`.  If
+-- the caller believes it to be `on_trial` itself, the trial of the run before decides: while that is under way, what it
+-- would go back to stays; it may have ended since the caller looked, and `lived` is then the data that passed.
+-- Returns 1; 0 where the data is the same.
 local function begin_trial(before, mark, trial, data_ok, data)
-  local goes_on = not known and trial and data_ok and (trial == before or trial:sub(1, #before + 1) == before .. '#')
-  local ok = known and lived or goes_on and data_ok
+  local goes_on = trial and data_ok and (trial == before or trial:sub(1, #before + 1) == before .. '#')
+  local ok = (on_trial or not known) and goes_on and data_ok or known and lived
   if not ok or ok == data then
     if trial then call('HDEL', hash, 'trial', 'data_ok') end
     return 0

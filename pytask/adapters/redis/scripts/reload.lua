@@ -20,7 +20,7 @@ local size = pcall('HSTRLEN', hash, 'data')
 if type(size) == 'table' then return {'GONE'} end
 local over = size > max_data
 local h = call('HMGET', hash, 'run', 'function', 'epoch', 'crashes', over and '' or 'data', 'history', 'control', 'trial',
-  known and '' or 'data_ok', 'paused', 'local')
+  known and not on_trial and '' or 'data_ok', 'paused', 'local')
 -- (Without an entry in the registry the hash decides, see `fence` in prelude.lua.)
 local named = h[1]
 if held and named ~= held or named ~= old_run and named ~= new_run then return {'GONE'} end

@@ -25,6 +25,7 @@ def reload(
     event: ThreeTexts,
     known: Flag,  # `lived` is the data with which the old run worked
     lived: Text,
+    on_trial: Flag,  # it was itself on trial when the caller looked
 ) -> list[Any]: ...
 
 
@@ -45,6 +46,7 @@ def accept(
     kept: Number,
     known: Flag,  # `lived` is the data with which the run worked before
     lived: Text,
+    on_trial: Flag,  # it was itself on trial when the caller looked
 ) -> list[Any]: ...
 
 
