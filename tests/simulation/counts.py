@@ -95,7 +95,7 @@ class Counts:
     def adopted(self, task_id):
         """Its owner restored a run that has begun: what it waited for is over, whatever a failover took."""
         known = self._of(task_id)
-        known.due, known.served = 0.0, True
+        known.due, known.served, known.retry = 0.0, True, 0.0
 
     def scheduled(self, task_id, not_before):
         """A schedule starts it, with a delay if it has a jitter."""
