@@ -98,8 +98,8 @@ class Saves:
                 continue
             if run in saves:
                 self._stored(ref.id, run, json.loads(saves[run].value)["n"])
-            elif last[1] == failures and run not in self._ended:
-                # What was saved before the renewal before this one, which was acknowledged, too.
+            elif last[1] == failures and run not in self._ended and last[0] > self._since.get(ref.id, -1.0):
+                # What was saved before the renewal before this one, which this server acknowledged, too.
                 before = [n for at, n in self._made.get(run, ()) if at < last[0]]
                 self._stored(ref.id, run, before[-1] if before else None)
 

@@ -23,6 +23,7 @@ class Slots:
         self._limits = {}  # entry -> what a client wrote
         self._arrivals = {}  # function -> when its next start would be due, in microseconds
         self._newest = {}  # group of one at a time -> the number of the newest run in it that acted
+        self._loose = set()  # ids that have a slot, and which neither the registry nor their hash tells
         self._idle = Counter()  # group -> looks at its list while a slot of it was free
         self.tally = Counter()
 
@@ -63,6 +64,14 @@ class Slots:
     def _function_limit(self, function):
         found = self._live(f"function:{function}")
         return RULES[function].get("LIMIT") if found is None else found
+
+    def unregistered(self, state):
+        """A client deletes the registry.
+
+        Of a dead run whose hash was made anew nothing is left then but its slot, until somebody looks.
+        """
+        taken = set().union(*state.slots.taken.values())
+        self._loose |= {task_id for task_id in taken if "run" not in state.fields(task_id)}
 
     # -- the store ----------------------------------------------------------------------------------------
 
@@ -127,8 +136,8 @@ class Slots:
             if lost := sorted(runs - slots):
                 self._violation("slot", f"{lost} run without a slot of {entry}")
             # A client deleted the registry: the run lives, and is registered again by its next renewal.
-            left = sorted(i for i in slots - runs if i not in state.runs and "run" not in state.fields(i))
-            if left:
+            left = slots - runs - state.runs.keys() - self._loose
+            if left := sorted(i for i in left if "run" not in state.fields(i)):
                 self._violation("slot", f"{left} have a slot of {entry}, and no run")
 
     def looked(self, state):

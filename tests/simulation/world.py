@@ -454,6 +454,7 @@ class World:
     def lose_runs(self):
         def client(state):
             if self.may_lose("runs"):
+                self.evidence.steering.slots.unregistered(state)
                 state.runs.clear()
 
         self.server.client(client)
