@@ -7,6 +7,7 @@ subcommand is a small module of `pytask.cli.commands`, imported on demand; it im
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -125,6 +126,14 @@ class Verbs(click.Group):
         for title, section in VERBS.items():
             with formatter.section(title):
                 formatter.write_dl(list(section.items()))
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """As in click; a shell that asks for candidates gets them from `pytask.cli.completion`."""
+        if "_PYTASK_COMPLETE" in os.environ:
+            from pytask.cli.completion import answer
+
+            answer(self)
+        return super().main(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; pytask's errors are printed without a traceback, others with it."""

@@ -26,6 +26,17 @@ def id_text(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
     return value
 
 
+def completed(kind: str) -> Any:
+    """The `shell_complete` of a parameter; `kind`: a key of `pytask.cli.candidates.KINDS`."""
+
+    def complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+        from pytask.cli.candidates import candidates
+
+        return candidates(kind, ctx.params, incomplete)
+
+    return complete
+
+
 def duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
     """Seconds of a duration such as 90, 10m, 1h30m."""
     from pytask.domain.start_time import read_duration
@@ -82,12 +93,21 @@ def _addressed(function: Function, more: tuple[str, ...]) -> Function:
         click.option("--namespace", metavar="TEXT", help="Prefix of every key and channel."),
         click.option("--partitions", type=click.IntRange(min=1), metavar="N", help="Number of partitions."),
         click.option(
-            "--config", metavar="FILE", help="Configuration file.  [default: pytask.toml, if present]"
+            "--config",
+            metavar="FILE",
+            shell_complete=_file,
+            help="Configuration file.  [default: pytask.toml, if present]",
         ),
     )
     for option in reversed(options):
         call = option(call)
     return call  # type: ignore[return-value]
+
+
+def _file(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Any:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def form(function: Function) -> Function:
@@ -106,7 +126,9 @@ def form(function: Function) -> Function:
 
 def one_task(function: Function) -> Function:
     """`ID`, as `task_id`, with the connection options and `-o`."""
-    return click.argument("task_id", metavar="ID", callback=id_text)(remote(form(function)))
+    return click.argument("task_id", metavar="ID", callback=id_text, shell_complete=completed("ids"))(
+        remote(form(function))
+    )
 
 
 def yes(function: Function) -> Function:

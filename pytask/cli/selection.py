@@ -162,10 +162,28 @@ def tasks(function: Function) -> Function:
         return function(*args, choice=choice, **kwargs)
 
     parameters = (
-        click.argument("ids", nargs=-1, metavar="[ID]...", callback=options.id_text),
-        click.option("-n", "--name", metavar="FUNCTION", help="Select all tasks of this function."),
+        click.argument(
+            "ids",
+            nargs=-1,
+            metavar="[ID]...",
+            callback=options.id_text,
+            shell_complete=options.completed("ids"),
+        ),
         click.option(
-            "-s", "--state", "states", multiple=True, metavar="STATE", help="Select all tasks in this state."
+            "-n",
+            "--name",
+            metavar="FUNCTION",
+            shell_complete=options.completed("functions"),
+            help="Select all tasks of this function.",
+        ),
+        click.option(
+            "-s",
+            "--state",
+            "states",
+            multiple=True,
+            metavar="STATE",
+            shell_complete=options.completed("states"),
+            help="Select all tasks in this state.",
         ),
         click.option(
             "--all", "everything", is_flag=True, help="Select all tasks to which the command applies."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-SHELLS = ("bash", "zsh", "fish")
-
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
     """Print the completion script of a shell.
+
+    Verbs and options complete, and so do ids, functions, states, workers, schedules and groups: Redis is
+    asked for them, at the address that the line, the environment or pytask.toml names.
 
     \b
     bash:  pytask completion bash \\
@@ -18,12 +19,7 @@ def command(shell: str) -> None:
     zsh:   pytask completion zsh > ~/.zfunc/_pytask    (~/.zfunc in fpath)
     fish:  pytask completion fish > ~/.config/fish/completions/pytask.fish
     """  # noqa: D301 - tells click not to rewrap the next paragraph
-    from click.shell_completion import get_completion_class
-
+    from pytask.cli.completion import script
     from pytask.terminal import out
 
-    root = click.get_current_context().find_root()
-    made = get_completion_class(shell)
-    if made is None:
-        raise click.UsageError(f"click has no completion for {shell}")
-    out(made(root.command, {}, "pytask", "_PYTASK_COMPLETE").source())
+    out(script(click.get_current_context().find_root().command, shell))

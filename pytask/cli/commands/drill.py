@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("worker", metavar="[WORKER]", required=False)
+@click.argument("worker", metavar="[WORKER]", required=False, shell_complete=options.completed("workers"))
 @click.option("--term", is_flag=True, help="Send SIGTERM, as a deployment does, instead of SIGKILL.")
 @click.option(
     "--limit", type=click.FloatRange(min=0), metavar="SECONDS",

@@ -27,9 +27,17 @@ def command() -> None:
 
 def _named(function: Callable[..., Any]) -> Callable[..., Any]:
     group = click.option(
-        "--group", metavar="TEXT", help="The group; '*' for all without a limit of their own."
+        "--group",
+        metavar="TEXT",
+        shell_complete=options.completed("groups"),
+        help="The group; '*' for all without a limit of their own.",
     )
-    function = click.option("--function", metavar="NAME", help="The function, instead of a group.")(function)
+    function = click.option(
+        "--function",
+        metavar="NAME",
+        shell_complete=options.completed("functions"),
+        help="The function, instead of a group.",
+    )(function)
     return group(options.remote(options.form(function)))
 
 

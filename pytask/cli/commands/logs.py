@@ -17,7 +17,7 @@ SCREEN = 100
 
 
 @click.command()
-@click.argument("task_id", metavar="ID", callback=options.id_text)
+@click.argument("task_id", metavar="ID", callback=options.id_text, shell_complete=options.completed("ids"))
 @click.option("-f", "--follow", is_flag=True, help="Print new lines as they arrive, until the task finishes.")
 @click.option(
     "-n",

@@ -25,10 +25,22 @@ PAGE = 500
     "states",
     multiple=True,
     metavar="STATE",
+    shell_complete=options.completed("states"),
     help="Only tasks in this state; may be repeated.",
 )
-@click.option("-n", "--name", metavar="FUNCTION", help="Only tasks of this function.")
-@click.option("--worker", metavar="NAME", help="Only tasks of this worker, by name or session.")
+@click.option(
+    "-n",
+    "--name",
+    metavar="FUNCTION",
+    shell_complete=options.completed("functions"),
+    help="Only tasks of this function.",
+)
+@click.option(
+    "--worker",
+    metavar="NAME",
+    shell_complete=options.completed("workers"),
+    help="Only tasks of this worker, by name or session.",
+)
 @click.option(
     "-l",
     "--limit",

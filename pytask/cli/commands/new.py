@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=options.completed("functions"))
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--data", metavar="JSON", help="Data as JSON, @FILE, or - for standard input.")
 @click.option(
@@ -55,7 +55,12 @@ if TYPE_CHECKING:
     type=click.Choice(RESTARTS),
     help="When to run it again after a run.  [default: as its class says]",
 )
-@click.option("--group", metavar="TEXT", help="Its group, for limits: see `pytask limits`.")
+@click.option(
+    "--group",
+    metavar="TEXT",
+    shell_complete=options.completed("groups"),
+    help="Its group, for limits: see `pytask limits`.",
+)
 @options.remote
 @options.form
 def command(

@@ -26,7 +26,9 @@ def command() -> None:
 
 
 def _named(function: Callable[..., Any]) -> Callable[..., Any]:
-    named = click.argument("name", metavar="NAME", callback=options.id_text)
+    named = click.argument(
+        "name", metavar="NAME", callback=options.id_text, shell_complete=options.completed("schedules")
+    )
     return named(options.remote(options.form(function)))
 
 
@@ -81,8 +83,10 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
 
 
 @command.command("add", short_help="Add a schedule of the task FUNCTION, or change it.")
-@click.argument("name", metavar="NAME", callback=options.id_text)
-@click.argument("function", metavar="FUNCTION")
+@click.argument(
+    "name", metavar="NAME", callback=options.id_text, shell_complete=options.completed("schedules")
+)
+@click.argument("function", metavar="FUNCTION", shell_complete=options.completed("functions"))
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--every",

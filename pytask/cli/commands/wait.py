@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="ID", callback=options.id_text)
+@click.argument("task_id", metavar="ID", callback=options.id_text, shell_complete=options.completed("ids"))
 @click.option(
     "--for",
     "states",
     multiple=True,
     metavar="STATE",
+    shell_complete=options.completed("states"),
     help="State to wait for; may be repeated.  [default: any final state]",
 )
 @click.option(

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("task_id", metavar="[ID]", required=False, callback=options.id_text)
+@click.argument(
+    "task_id",
+    metavar="[ID]",
+    required=False,
+    callback=options.id_text,
+    shell_complete=options.completed("ids"),
+)
 @click.option(
     "--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after this time."
 )
