@@ -341,3 +341,36 @@ def test_with_partitions_each_schedule_is_in_the_one_of_its_name(store, client, 
     shown = cli.json("schedule", "ls", *where)["items"]
     assert {item["name"] for item in shown} == {"beat", "nightly", *(f"s{n}" for n in range(6))}
     assert all(partition_of(i, 3) == partition_of(i.partition("@")[0], 3) for i in beats(tmp_path))
+
+
+MANY = 1_000_000
+WRITE_MANY = """
+for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+  redis.call('HSET', 'pytask:schedule:s' .. i, 'function', 'beat', 'every', '3600', 'origin', 'client')
+  redis.call('ZADD', 'pytask:schedules', ARGV[3] + i, 's' .. i)
+end
+"""
+
+
+def test_a_million_schedules(store, client, cli, tmp_path):
+    """What is due is started meanwhile, nothing is lost, and what is shown is bounded."""
+    write(tmp_path / "tasks.py", TASKS)
+    year = now_ms(client) + 365 * 86_400_000
+    for first in range(0, MANY, 20_000):
+        client.eval(WRITE_MANY, 0, first, first + 19_999, year)
+    fresh = [f"s{i}" for i in range(0, MANY, MANY // 500)]
+    client.zadd("pytask:schedules", dict.fromkeys(fresh, 0))  # as just written: their times are to be computed
+    with run(store, tmp_path) as daemon:
+        until(lambda: client.zcount("pytask:schedules", 0, 100_000_000_000) == 0, lambda: daemon.output)
+        known = len(beats(tmp_path))
+        until(lambda: len(beats(tmp_path)) >= known + 3, lambda: daemon.output)
+        listed = cli("schedule", "ls", "--limit", "10")
+        assert (listed.exit_code, "more schedules follow" in listed.output) == (0, True)
+        assert len(listed.stdout.splitlines()) == 11
+        assert "beat" in cli("schedule", "show", fresh[1]).stdout
+        assert "PT076" in doctor(cli)  # it has an answer: this server writes no file
+    assert client.zcard("pytask:schedules") == MANY + 2
+    hour = now_ms(client) + 3_600_000
+    assert all(0 < client.zscore("pytask:schedules", name) <= hour for name in fresh)
+    assert "Traceback" not in daemon.output
+    client.flushall()  # the next tests have the same server
