@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import (
     Annotated,
@@ -28,6 +28,7 @@ import attrs
 import msgspec
 from msgspec import UNSET
 
+from pytask.domain.data_schemas import reduced
 from pytask.domain.errors import BadData, BadTaskClass
 
 
@@ -220,6 +221,27 @@ def _records_in(hint: Any) -> Iterator[type]:
         yield hint
     for arg in get_args(hint):
         yield from _records_in(arg)
+
+
+# -- for clients ------------------------------------------------------------------------------------------
+
+
+def json_schema(into: Any, *, unknown: bool = False) -> Mapping[str, Any] | None:
+    """The JSON Schema of data that `convert` accepts, as far as a schema tells; None if there is none.
+
+    Descriptions and defaults are left out.
+    """
+    if into is None:
+        return None
+    try:
+        made = msgspec.json.schema(twin(into, unknown=unknown).struct if is_record(into) else into)
+    except (TypeError, BadTaskClass):
+        return None
+    found: dict[str, Any] = reduced(made)
+    if is_typeddict(into) and not unknown:  # `convert` checks this at the top only
+        name = str(found.get("$ref", "")).removeprefix("#/$defs/")
+        found.get("$defs", {}).get(name, found)["additionalProperties"] = False
+    return found
 
 
 # -- when a class is added --------------------------------------------------------------------------------

@@ -131,6 +131,12 @@ def one_task(function: Function) -> Function:
     )
 
 
+def no_check(function: Function) -> Function:
+    """`--no-check`, for commands that send data; see `pytask.shown.data_checks`."""
+    text = "Send the data even if it does not fit what workers show of the function."
+    return click.option("--no-check", is_flag=True, help=text)(function)
+
+
 def yes(function: Function) -> Function:
     """`-y`, for commands that change many tasks at once; see :func:`sure`."""
     return click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")(function)

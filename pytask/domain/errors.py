@@ -167,6 +167,12 @@ class BadData(PytaskError):
         self.path = path  # of the invalid value, `$` for the whole data
 
 
+class UnfitData(BadData):
+    """Data that does not fit what running workers show of its function; nothing was sent."""
+
+    code = "PT240"
+
+
 class BadSchedule(BadData):
     """An invalid schedule: its times, its zone, or another of its fields."""
 

@@ -77,6 +77,11 @@ def _object(value: Any, read: Callable[[Any], T | None]) -> dict[str, T] | None:
     return {name: found for name, one in value.items() if (found := read(one)) is not None}
 
 
+def _schemas(value: Any) -> dict[str, Mapping[str, Any]] | None:
+    rows = value.items() if isinstance(value, dict) else ()
+    return {name: schema for name, schema in rows if isinstance(schema, dict)}
+
+
 def _histogram(value: Any) -> Histogram | None:
     if not isinstance(value, dict):
         return None
@@ -179,6 +184,14 @@ class WorkerInfo:
     secret: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict,
         metadata=_figure(_fields, "function: the fields of its data that readers mask (`Config.SECRET`)"),
+    )
+    schemas: Mapping[str, Mapping[str, Any]] = attrs.field(
+        factory=dict,
+        metadata=_figure(
+            _schemas,
+            "function: JSON Schema of its data (`Config.DATA`), for clients that check data before they send"
+            " it; large ones are left out",
+        ),
     )
     schedules: tuple[str, ...] | None = attrs.field(
         default=None, metadata=_figure(words, "names of the schedules that its code defines")

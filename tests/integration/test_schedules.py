@@ -359,7 +359,9 @@ def test_a_million_schedules(store, client, cli, tmp_path):
     for first in range(0, MANY, 20_000):
         client.eval(WRITE_MANY, 0, first, first + 19_999, year)
     fresh = [f"s{i}" for i in range(0, MANY, MANY // 500)]
-    client.zadd("pytask:schedules", dict.fromkeys(fresh, 0))  # as just written: their times are to be computed
+    client.zadd(
+        "pytask:schedules", dict.fromkeys(fresh, 0)
+    )  # as just written: their times are to be computed
     with run(store, tmp_path) as daemon:
         until(lambda: client.zcount("pytask:schedules", 0, 100_000_000_000) == 0, lambda: daemon.output)
         known = len(beats(tmp_path))

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     type=click.Choice(RESTARTS),
     help="When to run it again after a run.  [default: as its class says]",
 )
+@options.no_check
 @click.option(
     "--group",
     metavar="TEXT",
@@ -74,14 +75,16 @@ def command(
     at: float | None,
     restart: str | None,
     group: str | None,
+    no_check: bool,
     remote: Remote,
     printer: Printer,
 ) -> None:
     """Create a task of the function NAME, queue it, and print its id.
 
     In KEY=VALUE, a VALUE that is valid JSON is parsed (n=5, on=true, of=[1,2]); any other VALUE is a string.
-    Without any, the data is null. With --id the command is idempotent: it does nothing while that task waits
-    or runs. A task that has ended is run again, at the given time if there is one.
+    Without any, the data is null. Running workers show what the data of their functions must fit; what fits
+    none of them is not sent. With --id the command is idempotent: it does nothing while that task waits or
+    runs. A task that has ended is run again, at the given time if there is one.
     """
     from pytask.cli.data import read_data, with_pairs
     from pytask.cli.selection import name_near_misses
@@ -96,6 +99,10 @@ def command(
     if remote.explain:
         remote.explains(_commands(remote, task, given, wait))
         return
+    if not no_check:
+        from pytask.shown.data_checks import check_data
+
+        check_data(remote.tasks, name, given.value)
     if wait:
         from pytask.cli.commands.wait import show_end
         from pytask.client.enqueue import start_and_wait

@@ -124,6 +124,7 @@ def show(name: str, number: int, remote: Remote, printer: Printer) -> None:
     metavar="DURATION",
     help="How late an occurrence may start.  [default: the interval, at most 1h]",
 )
+@options.no_check
 @options.remote
 @options.form
 def add(
@@ -132,6 +133,7 @@ def add(
     pairs: tuple[str, ...],
     *,
     data: str | None,
+    no_check: bool,
     remote: Remote,
     printer: Printer,
     **definition: Any,
@@ -151,6 +153,10 @@ def add(
     made = schedules.made(name, function, **definition)
     if remote.explains(schedule_rows.add_commands(remote, made, given)):
         return
+    if not no_check:
+        from pytask.shown.data_checks import check_data
+
+        check_data(remote.tasks, function, given.value)
     remote.tasks.schedules.add(name, function, given.value, **definition)
     schedule_rows.say_next(made, schedule_rows.redis_time(remote))
     name_near_misses(remote, function)

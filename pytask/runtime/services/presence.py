@@ -8,19 +8,20 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import accumulate
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import gevent
+import msgspec
 
-from pytask import files
+from pytask import files, schema
 from pytask.domain.errors import StoreError
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.leases import Lease
 from pytask.domain.ports import Store
 from pytask.domain.restarts import policy_text
 from pytask.domain.task import Task
-from pytask.domain.task_config import restart_policy, secret_fields
+from pytask.domain.task_config import data_class, ignores_unknown, restart_policy, secret_fields
 from pytask.domain.version import OLDER, PROTOCOL, __version__, is_older_protocol, may_share
 from pytask.logger import get_logger
 from pytask.runtime.process.cpu_usage import Load
@@ -34,6 +35,7 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
+SCHEMA, SCHEMAS = 4096, 32_768  # bytes: of one function, of all
 LOOK_EVERY = 12  # heartbeats between two checks of the other workers' releases
 
 
@@ -125,6 +127,7 @@ class Presence:
             definitions={} if self._brief else self._schedules(),
             zones=self._zones,
             secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
+            schemas={} if self._brief else _schemas(known),
             restarts=_policies(known),
             limits=dict(self._executor.rules),
             tasks=self._executor.queued,
@@ -230,6 +233,25 @@ def _policies(known: Mapping[str, type[Task]]) -> dict[str, str]:
     """The restart policies of classes that have one, in words."""
     found = {name: restart_policy(cls) for name, cls in known.items()}
     return {name: policy_text(one) for name, one in found.items() if one is not None and one.on != "never"}
+
+
+def _schemas(known: Mapping[str, type[Task]]) -> dict[str, Mapping[str, Any]]:
+    """What the data of functions must fit, as much as an entry that is sent every few seconds may hold."""
+    found: dict[str, Mapping[str, Any]] = {}
+    room = SCHEMAS
+    for name, cls in sorted(known.items()):
+        shown = _schema_of(data_class(cls), unknown=ignores_unknown(cls))
+        if shown is not None and shown[1] <= min(room, SCHEMA):
+            room -= shown[1]
+            found[name] = shown[0]
+    return found
+
+
+@cache  # with each entry
+def _schema_of(into: Any, *, unknown: bool) -> tuple[Mapping[str, Any], int] | None:
+    """The schema of a data class, and its size as JSON."""
+    made = schema.json_schema(into, unknown=unknown)
+    return None if made is None else (made, len(msgspec.json.encode(made)))
 
 
 def _fitting(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from pytask.shown.rows import worker_row
 
 FULL = WorkerInfo(
     session="s1", name="n", host="h", pid=7, version="0.1.0", functions=("a", "b"), running=3, tasks=2,
-    secret={"a": ("password", "api.token")}, protocol="1.1", restarts={"a": "again after 1 s"},
+    secret={"a": ("password", "api.token")}, protocol="1.1", schemas={"a": {"type": "object"}},
+    restarts={"a": "again after 1 s"},
     max_tasks=9, started=1.5, lag=0.002, round_trip=0.25, cpu=0.5, monitor=True, expiry=90.0, dropped=1,
     schedules=("nightly",), definitions={"nightly": "0a1b2c3d"}, zones="2026a",
     task_logs=0, files=1024, held=1.0, refused=4, kept_by={"id": "thread"}, stuck=("x",),

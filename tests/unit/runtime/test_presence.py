@@ -1,7 +1,9 @@
 """The worker's entry, and the missing monitor."""
 
 import contextlib
+import json
 
+import attrs
 import pytest
 
 from pytask.domain.errors import Unavailable
@@ -150,3 +152,35 @@ def test_where_no_monitor_sweeps_a_worker_deletes_old_hashes(world, presence):
     for _ in range(12):
         presence.show()
     assert len(world.store.asked("retire")) == 1
+
+
+@attrs.define
+class Address:
+    street: str
+    number: int = 1
+
+
+def of_data(name, data):
+    config = type("Config", (), {"NAME": name, "DATA": data})
+    return type(name, (Task,), {"Config": config, "start": lambda _: None})
+
+
+def test_the_entry_shows_what_data_must_fit():
+    world = World(of_data("post", Address), of_data("free", None), timing=Timing())
+    schemas = world.presence().info().schemas
+    assert set(schemas) == {"post"}
+    (shown,) = schemas["post"]["$defs"].values()
+    assert shown["required"] == ["street"]
+
+
+def test_the_entry_stays_small_with_many_or_large_classes():
+    large = attrs.make_class("Large", {f"field_number_{n}": attrs.field(type=str) for n in range(200)})
+    several = [
+        attrs.make_class(f"Some{at}", {f"field_{n}": attrs.field(type=str) for n in range(60)})
+        for at in range(40)
+    ]
+    tasks = [of_data(f"some{at:02}", cls) for at, cls in enumerate(several)]
+    schemas = World(of_data("a-large", large), *tasks, timing=Timing()).presence().info().schemas
+    assert "a-large" not in schemas
+    assert 0 < len(schemas) < 40
+    assert len(json.dumps(schemas)) < 45_000
