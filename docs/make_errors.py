@@ -144,6 +144,9 @@ PROOFS: dict[str, str] = {
     "PT218": "tests/unit/runtime/test_lag_watch.py::test_after_a_lease_of_silence_its_runs_count_as_blocked",
     "PT216": "tests/unit/runtime/test_aio.py"
     "::test_emits_that_are_awaited_wait_for_room_and_others_are_refused",
+    "PT250": "tests/django/test_backend.py::test_settings_that_a_worker_cannot_use",
+    "PT251": "tests/django/test_backend.py::test_what_cannot_be_queued_is_refused_with_the_reason",
+    "PT252": "tests/django/test_backend.py::test_a_stopped_task_has_failed_and_says_so",
     "PT225": "tests/unit/testing/test_memory_app.py::test_coroutines_need_real_time",
     "PT240": "data_checks::test_data_that_fits_no_worker_is_refused_before_it_is_sent",
 }
@@ -172,6 +175,8 @@ FIELDS = {
     "PT152": "field",
     "PT215": "field",
     "PT216": "field",
+    "PT251": "field",
+    "PT252": "field",
 }
 
 

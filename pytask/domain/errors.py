@@ -419,6 +419,27 @@ class NotSimulated(ConfigError):
     code = "PT225"
 
 
+class BadDjangoSettings(ConfigError):
+    """Django's settings do not say where its tasks run, or have an invalid option."""
+
+    code = "PT250"
+
+
+class BadDjangoTask(PytaskError):
+    """A task of Django that pytask cannot queue or run, or a name that is not one."""
+
+    code = "PT251"
+
+
+class TaskStopped(PytaskError):
+    """In the errors of a result of Django: the task was stopped, so it has no return value."""
+
+    code = "PT252"
+
+    def __init__(self, task_id: str = "") -> None:
+        super().__init__(f"task {task_id} was stopped before it ended: pytask start {task_id} runs it again")
+
+
 def may_be_size(error: Exception) -> bool:
     """Whether a size limit can be the cause; errors of rights, key types, failovers and memory exclude it."""
     return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)
