@@ -70,6 +70,7 @@ VERBS: dict[str, dict[str, str]] = {
         "ls": "List tasks: running, waiting, failed, stopped, ended; newest first within each state.",
         "show": "Show one task: its state, data, and result.",
         "why": "Explain why a task is in its state: what happened to it and what it waits for.",
+        "stacks": "Show where the code of a running task is: the stacks of its greenlets and coroutines.",
         "logs": "Print the log lines and the progress of a task.",
         "watch": "Print the events of one task or of all tasks as they arrive, until Ctrl-C.",
         "status": "Show task counts, workers, and the state of Redis.",

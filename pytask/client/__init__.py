@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from pytask.client.client import Client
 from pytask.client.limit_records import LimitInfo
-from pytask.client.records import Count, Event, FunctionInfo, Gap, LogLine, New, Outcome, Page, Worker
+from pytask.client.records import (
+    Count,
+    Event,
+    Frame,
+    FunctionInfo,
+    Gap,
+    LogLine,
+    New,
+    Outcome,
+    Page,
+    Stack,
+    Worker,
+)
 from pytask.client.schedule_records import ScheduleInfo
 from pytask.client.task_records import Progress, Refusal, Rollback, TaskInfo
 from pytask.domain.occurrences import Occurrence
@@ -17,6 +29,7 @@ __all__ = [
     "Client",
     "Count",
     "Event",
+    "Frame",
     "FunctionInfo",
     "Gap",
     "LimitInfo",
@@ -29,6 +42,7 @@ __all__ = [
     "Refusal",
     "Rollback",
     "ScheduleInfo",
+    "Stack",
     "TaskInfo",
     "Worker",
 ]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pytask.client.lazy import control, pausing, reload, requeue
-from pytask.client.records import Outcome
+from pytask.client.lazy import control, pausing, reload, requeue, stacks
+from pytask.client.records import Outcome, Stack
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
@@ -168,6 +168,25 @@ class ControlMethods:
         """As `pause`, for many tasks and without waiting; an outcome for each, in order."""
         return self._driver.run(control.steer_many(self._partitions, Command.PAUSE, [*ids]))
 
+    def stacks(self, id: str, *, wait: float = 5.0) -> list[Stack]:  # noqa: A002
+        """Where the code of a running task is: the stacks of its greenlets, threads and coroutines.
+
+        Its worker is asked by a message, and answers by an event; nothing is stored.
+
+        Args:
+            id: The task.
+            wait: Seconds to wait for the answer.
+
+        Returns:
+            At most 50 stacks, that of `start()` first.
+
+        Raises:
+            NoSuchTask: There is no such task.
+            TaskNotRunning: It does not run.
+            TimedOut: No worker has answered within `wait` seconds.
+        """
+        return self._driver.run(stacks.stacks(self._partitions, id, wait))
+
     def pause_functions(self, names: Iterable[str]) -> list[str]:
         """Pause functions: no worker starts their tasks, those that run go on.
 
@@ -298,6 +317,10 @@ class AsyncControlMethods:
     async def pause_many(self, ids: Iterable[str]) -> Outcomes:
         """As `pytask.Client.pause_many`."""
         return await self._driver.run(control.steer_many(self._partitions, Command.PAUSE, [*ids]))
+
+    async def stacks(self, id: str, *, wait: float = 5.0) -> list[Stack]:  # noqa: A002
+        """As `pytask.Client.stacks`."""
+        return await self._driver.run(stacks.stacks(self._partitions, id, wait))
 
     async def pause_functions(self, names: Iterable[str]) -> list[str]:
         """As `pytask.Client.pause_functions`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "control", "enqueue", "fleet_metrics", "limits", "listing", "logs", "pausing", "queries", "reload",
-    "requeue", "samples", "timetable", "watch",
+    "requeue", "samples", "stacks", "timetable", "watch",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         reload,
         requeue,
         samples,
+        stacks,
         timetable,
         watch,
     )
@@ -40,4 +41,4 @@ else:
     control, enqueue, listing, logs = Lazy("control"), Lazy("enqueue"), Lazy("listing"), Lazy("logs")
     pausing, queries, reload, requeue = Lazy("pausing"), Lazy("queries"), Lazy("reload"), Lazy("requeue")
     limits, timetable, watch = Lazy("limits"), Lazy("timetable"), Lazy("watch")
-    fleet_metrics, samples = Lazy("fleet_metrics"), Lazy("samples")
+    fleet_metrics, samples, stacks = Lazy("fleet_metrics"), Lazy("samples"), Lazy("stacks")

@@ -152,3 +152,20 @@ class Gap:
     seconds: float  # for how long no event could be received, at most
     reason: str
     task: TaskInfo | None = None
+
+
+@attrs.frozen
+class Frame:
+    """A place in a stack."""
+
+    file: str
+    line: int
+    function: str  # its qualified name
+
+
+@attrs.frozen(kw_only=True)
+class Stack:
+    """Where a greenlet, a thread or a coroutine of a run is; the innermost frame is the last."""
+
+    of: str  # what it is, and its name: `greenlet Greenlet-0`
+    frames: tuple[Frame, ...]  # at most 30

@@ -21,6 +21,9 @@ STARTED = b"started"
 """On the control channel: the sender carries out a start itself, so that no receiver has to.  Receivers need
 to know of it, or they would take a stop that is older than the start for a newer one."""
 
+STACKS = b"stacks"
+"""On the control channel: the owner of the run answers with the event `stacks`.  Nothing is stored."""
+
 COMMANDS: dict[bytes, Command] = {command.encode(): command for command in Command}
 
 
@@ -46,6 +49,7 @@ class Event(StrEnum):
     PAUSED = "paused"  # it waits in the paused set, or a greenlet of it has reached a gate
     RESUMED = "resumed"  # it is in the queue again, or its greenlets go on
     STOP_TIMEOUT = "stop-timeout"  # {"seconds"}: it ignores a stop or a reload, and is still RUNNING
+    STACKS = "stacks"  # {"run", "stacks", "more"}: where its greenlets and coroutines are, as was asked
 
 
 class IdFault(StrEnum):
@@ -94,4 +98,4 @@ def read_command(payload: object) -> Command | None:
 
 def is_control(payload: bytes) -> bool:
     """Whether a payload is a word of the control channels."""
-    return payload in COMMANDS or payload == STARTED
+    return payload in COMMANDS or payload in (STARTED, STACKS)

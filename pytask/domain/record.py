@@ -298,8 +298,8 @@ class Suspect:
 
 @attrs.frozen
 class Notice:
-    """One message of a feed: "control" (for a task), "started" (by its sender), "ping" (from this worker), or
-    "parked" (a hint)."""
+    """One message of a feed: "control" (for a task), "started" (by its sender), "stacks" (asked for), "ping"
+    (from this worker), or "parked" (a hint)."""
 
     kind: str
     task_id: str = ""  # of a control message; the function name in a hint

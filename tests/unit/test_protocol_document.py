@@ -171,9 +171,7 @@ def test_the_states_and_moves():
 
 def test_the_control_words():
     named = {words(row[0])[0] for row in rows("Control")}
-    assert named == {word.decode() for word in COMMANDS} | {
-        word.decode() for word in [getattr(messages, "STARTED", b"stop")]
-    }
+    assert named == {word.decode() for word in (*COMMANDS, messages.STARTED, messages.STACKS)}
 
 
 def test_the_events_are_those_of_the_readme():

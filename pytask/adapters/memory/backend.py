@@ -15,7 +15,7 @@ from pytask.adapters.memory.state import MemoryState, Published, encoded
 from pytask.adapters.memory.store import MemoryStore
 from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, Unavailable
-from pytask.domain.messages import MAX_ID_BYTES, STARTED, read_command
+from pytask.domain.messages import MAX_ID_BYTES, STACKS, STARTED, read_command
 from pytask.domain.ports import Borrower, CoroutineRedis
 from pytask.domain.record import Notice, Risk
 
@@ -84,6 +84,7 @@ class MemoryFeed:
             command, task_id = read_command(payload), keys.task_of_control(channel)
             notice = Notice("control", task_id, command) if command else None
             notice = Notice("started", task_id) if payload == STARTED else notice
+            notice = Notice("stacks", task_id) if payload == STACKS else notice
         if notice is not None and self._inbox is not None:
             self._inbox.append(notice)
 

@@ -8,7 +8,7 @@ from typing import Any
 from pytask.adapters.keys import Keys
 from pytask.adapters.redis import clients, errors
 from pytask.domain.errors import Unavailable
-from pytask.domain.messages import STARTED, Command, read_command
+from pytask.domain.messages import STACKS, STARTED, Command, read_command
 from pytask.domain.record import Notice
 from pytask.logger import get_logger
 
@@ -100,6 +100,8 @@ class RedisFeed:
             return Notice("parked", message["data"].decode(errors="replace"))
         if message["data"] == STARTED:
             return Notice("started", self._keys.task_of_control(channel))
+        if message["data"] == STACKS:
+            return Notice("stacks", self._keys.task_of_control(channel))
         command = read_command(message["data"])
         if command is None:
             _warn_of_word(bytes(message["data"][:WORD]), channel)

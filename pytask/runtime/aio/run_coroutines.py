@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from functools import partial
+from types import FrameType
 from typing import Any, Protocol
 
 from gevent import GreenletExit
@@ -22,6 +23,7 @@ from pytask.runtime import coroutine_owner
 from pytask.runtime.aio import places
 from pytask.runtime.aio.family import Family, RunTask
 from pytask.runtime.aio.mailbox import Mailbox
+from pytask.runtime.process.coroutine_frames import frames_of
 from pytask.runtime.runs.failure import describe
 from pytask.runtime.runs.run import Run
 
@@ -120,6 +122,10 @@ class RunCoroutines(Family):
     def whereabouts(self) -> list[str]:
         """The functions and lines where the coroutines are."""
         return [places.whereabouts(task) for task in self.tasks()]
+
+    def stacks(self) -> list[tuple[str, list[FrameType]]]:
+        """The name of each asyncio task, and its frames, innermost last."""
+        return [(task.get_name(), frames_of(task)) for task in self.tasks()]
 
     def _over(self, got: int, end: End | None) -> None:
         if got == self.sent and self.alive:

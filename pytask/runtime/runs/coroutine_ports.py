@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import Any, Protocol
 
 
@@ -35,6 +36,9 @@ class Coroutines(Protocol):
 
     def whereabouts(self) -> list[str]:
         """The functions and lines where the coroutines are, for a message."""
+
+    def stacks(self) -> list[tuple[str, list[FrameType]]]:
+        """The name of each asyncio task, and its frames, innermost last."""
 
     # -- in the thread of the asyncio loop ------------------------------------------------------------
 

@@ -75,10 +75,15 @@ def _is_no_kill(record: logging.LogRecord) -> bool:
 
 def whereabouts(greenlet: AnyGreenlet) -> str:
     """The name, function and line of a thread or greenlet, for a message."""
-    thread = getattr(greenlet, "pytask_thread", None)
-    what = f"thread {thread.name}" if thread is not None else f"greenlet {greenlet.name}"
+    what = named(greenlet)
     frame: FrameType | None = greenlet.gr_frame
     return what if frame is None else f"{what} (in {place(_of_user(frame))})"
+
+
+def named(greenlet: AnyGreenlet) -> str:
+    """What it is, and its name."""
+    thread = getattr(greenlet, "pytask_thread", None)
+    return f"thread {thread.name}" if thread is not None else f"greenlet {greenlet.name}"
 
 
 def _of_user(innermost: FrameType) -> FrameType:

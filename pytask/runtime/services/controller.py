@@ -18,6 +18,7 @@ from pytask.domain.timing import Timing
 from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
+from pytask.runtime.runs import stacks
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.until_answered import pass_by_pass, until_answered
 
@@ -212,6 +213,8 @@ class Controller:
                 self._heard_at = self._clock()
             elif notice.kind == "parked":
                 self._on_hint(notice.task_id)
+            elif notice.kind == "stacks":
+                stacks.tell(self._executor, notice.task_id)
         # Ids that the queue would reject are rejected here, too: `pytask:runs` is also a hash.
         steering = ("control", "started")
         control = [n for n in notices if n.kind in steering and not isinstance(_read(n), IdFault)]

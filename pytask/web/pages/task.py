@@ -46,7 +46,7 @@ log = get_logger(__name__)
 
 LINES = 200  # of the log
 EDITABLE = 200_000  # bytes of data that the page offers for editing
-ANSWER = 4.0  # seconds to wait for what a worker says of new data
+ANSWER = 4.0  # seconds to wait for what a worker says
 
 
 def pages(site: Site) -> dict[str, Any]:
@@ -90,8 +90,15 @@ class Task:
         if verb == "data":
             self._change(req, resp, client, task_id, form)
             return
+        if verb == "stacks":
+            try:
+                found = client.stacks(task_id, wait=ANSWER)
+            except (TaskNotRunning, TimedOut) as error:
+                raise self._site.back(req, here, Note(str(error), good=False)) from None
+            self._show(req, resp, task_id, stacks=found)
+            return
         if verb not in VERBS:
-            raise falcon.HTTPBadRequest(description=f"actions are data, {', '.join(VERBS)}")
+            raise falcon.HTTPBadRequest(description=f"actions are data, stacks, {', '.join(VERBS)}")
         if verb == "requeue" and client.get(task_id).state is life.RUNNING:
             raise self._site.back(req, here, _requeued(client, task_id))
         if verb == "delete":
@@ -103,19 +110,13 @@ class Task:
 
     # -- showing --------------------------------------------------------------------------------------
 
-    def _show(
-        self,
-        req: falcon.Request,
-        resp: falcon.Response,
-        task_id: str,
-        *,
-        draft: str | None = None,
-        fault: str = "",
-    ) -> None:
+    def _show(self, req: falcon.Request, resp: falcon.Response, task_id: str, **more: Any) -> None:
+        """`more`: what was asked for, `stacks`; or a `draft` of its data, with the `fault` in it."""
         site, part = self._site, req.get_param("part")
         task = site.read(("task", task_id), lambda: site.client.get(task_id), 0.5)
         sees = site.may(req.context.user, Right.PAYLOADS)
-        values: dict[str, Any] = {"task": task, "row": rows.task_row(task), "draft": draft, "fault": fault}
+        values: dict[str, Any] = {"task": task, "row": rows.task_row(task)}
+        values |= {"draft": None, "fault": "", "stacks": None} | more
         if part in (None, "story", "buttons", "history"):
             values |= site.read(("told", task_id), lambda: self._told(task), 0.5)
         if part in (None, "payloads", "editor"):

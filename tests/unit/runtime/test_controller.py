@@ -1,5 +1,8 @@
 """Control messages."""
 
+import json
+
+import gevent
 import pytest
 
 from pytask.domain.control import StopReason
@@ -8,8 +11,9 @@ from pytask.domain.messages import Command
 from pytask.domain.record import Notice, Verdict
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
+from pytask.runtime.runs.stacks import DEPTH, MOST
 from pytask.runtime.services.controller import IDLE, Controller, ControllerPorts
-from tests.unit.runtime.fakes import FakeFeed, World, until
+from tests.unit.runtime.fakes import FakeFeed, World, switch, until
 
 D, H = 60.0, 5.0
 STOP, START, RELOAD = Command.STOP, Command.START, Command.RELOAD
@@ -111,6 +115,47 @@ def test_equal_commands_in_a_row_share_a_call_and_duplicates_fall_away(world, co
 def test_an_id_that_cannot_be_a_task_is_dropped(world, controller, task_id):
     controller.handle([message(task_id, STOP), message("a", None)])
     assert world.store.asked("control") == []
+
+
+def test_the_stacks_of_a_run_are_told_by_an_event(world, controller):
+    run = world.launch()
+    until(lambda: run.greenlet.gr_frame)
+    controller.handle([Notice("stacks", "a"), Notice("stacks", "elsewhere")])
+    (change,) = world.commit()
+    told = json.loads(change.event)
+    assert (change.id, change.run, told["event"]) == ("a", run.ref.run, "stacks")
+    assert (told["data"]["run"], told["data"]["more"]) == (run.ref.run, False)
+    (stack,) = told["data"]["stacks"]
+    assert stack["of"].startswith("greenlet ")
+    file, line, function = next(one for one in stack["frames"] if one[2].endswith("Demo.start"))
+    assert (file, line > 0, function) == (__file__, True, "world.<locals>.Demo.start")
+    assert world.store.asked("control") == []
+
+
+def test_stacks_are_bounded(world, controller):
+    run = world.launch()
+
+    def deep(levels):
+        if levels:
+            deep(levels - 1)
+        else:
+            gevent.sleep(1000)
+
+    for _ in range(MOST + 5):
+        run.adopt(gevent.spawn(deep, DEPTH + 5))
+    switch()
+    controller.handle([Notice("stacks", "a")])
+    told = json.loads(world.commit()[0].event)["data"]
+    assert (len(told["stacks"]), told["more"]) == (MOST, True)
+    assert {len(one["frames"]) for one in told["stacks"][1:]} == {DEPTH}  # the first is that of `start()`
+    assert told["stacks"][-1]["frames"][-2][2].endswith("deep")
+
+
+def test_while_too_many_events_wait_nobody_is_answered(world, controller, monkeypatch):
+    world.launch()
+    monkeypatch.setattr(type(world.committer), "full", True)
+    controller.handle([Notice("stacks", "a")])
+    assert world.commit() == []
 
 
 def test_hints_are_passed_on(controller, hints):

@@ -7,9 +7,10 @@ import re
 import pytest
 
 import pytask
-from pytask.client.records import Event
+from pytask.client.records import Event, Frame, Stack
 from pytask.domain.samples import Sample
 from pytask.web.drawing import lifecycle, lines, owners, timeline
+from pytask.web.pages import task
 from pytask.web.text import block, shown
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x1b[31m\u202egnp"
@@ -149,6 +150,28 @@ def test_buttons_on_a_run_ask_its_worker(page, running, redis, verb, control):
     told = site.follow(site.post("/task?id=r", {"verb": verb})).text
     assert f"asked to {verb}" in told
     assert redis.hget("r", "control") == control
+
+
+def test_stacks_are_asked_of_the_worker_and_escaped(page, running, redis, monkeypatch):
+    running("r")
+    site = page()
+    assert "Show its stacks" in site.get("/task?id=r").text
+    monkeypatch.setattr(task, "ANSWER", 0.01)
+    told = site.follow(site.post("/task?id=r", {"verb": "stacks"})).text
+    assert "no worker told within 0.01 s" in told
+    stack = Stack(of="greenlet <b>", frames=(Frame("/app/f.py", 7, "Feed.start"), Frame("x", 1, "<i>")))
+    monkeypatch.setattr(type(site.client), "stacks", lambda _self, _id, wait: [stack])
+    shown = site.post("/task?id=r", {"verb": "stacks"}).text
+    assert "greenlet &lt;b&gt;" in shown
+    assert "Feed.start <small>/app/f.py:7</small>" in shown
+    assert "<i>" not in shown
+
+
+def test_who_may_only_look_asks_for_no_stacks(page, running):
+    running("r")
+    site = page(read_only=True)
+    assert "Show its stacks" not in site.get("/task?id=r").text
+    assert site.post("/task?id=r", {"verb": "stacks"}).status_code == 403
 
 
 def test_start_requeue_and_delete(page, client):
