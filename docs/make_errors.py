@@ -149,6 +149,8 @@ PROOFS: dict[str, str] = {
     "PT252": "tests/django/test_backend.py::test_a_stopped_task_has_failed_and_says_so",
     "PT225": "tests/unit/testing/test_memory_app.py::test_coroutines_need_real_time",
     "PT240": "data_checks::test_data_that_fits_no_worker_is_refused_before_it_is_sent",
+    "PT235": "dev::test_code_that_cannot_run_leaves_the_old_one_running_until_it_is_repaired",
+    "PT236": "tests/unit/dev/test_sources.py::test_what_cannot_be_watched_is_said",
 }
 # These have no fix of their own: bugs in pytask, and the base class of others.
 WITHOUT = ("PT000", "PT001", "PT050")
@@ -167,6 +169,7 @@ LOGGED |= {
     "PT165": "log",
     "PT184": "log, doctor",
     "PT206": "log",
+    "PT235": "log",
 }
 FIELDS = {
     "PT030": "field",

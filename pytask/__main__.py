@@ -11,7 +11,7 @@ from pytask.runtime.process.init import leave_init
 
 def main() -> None:
     """Run the command."""
-    works = sys.argv[1:2] in (["run"], ["demo"])
+    works = sys.argv[1:2] in (["run"], ["demo"], ["dev"])
     if works:
         leave_init()  # before gevent is there, and while this process is small
     guard_imports()

@@ -59,6 +59,7 @@ from pytask.domain.errors import (
     UnsafeFolder,
     UnsupportedClient,
     UnsupportedServer,
+    Unwatched,
     WrongKeyType,
     WrongThread,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "UnsafeFolder",
     "UnsupportedClient",
     "UnsupportedServer",
+    "Unwatched",
     "WrongKeyType",
     "WrongThread",
 ]

@@ -51,6 +51,7 @@ OTHER_WORDS = {
 VERBS: dict[str, dict[str, str]] = {
     "Run tasks": {
         "run": "Run the tasks of TARGET until SIGTERM or Ctrl-C.",
+        "dev": "Run the tasks of TARGET while you edit them: on every save they continue with the new code.",
         "call": "Run the task NAME of TARGET here, to its end, without Redis, and print its events.",
         "demo": "Demonstrate pytask on a private Redis server.",
     },

@@ -59,8 +59,8 @@ class Slot:
         """Its drain time in seconds."""
         return float((self.said or {}).get("drain", 0.0))
 
-    def start(self, command: Command) -> None:
-        """Start a process in this slot.  Raises OSError."""
+    def start(self, command: Command, output: int | None = None) -> None:
+        """Start a process in this slot; `output`: a descriptor for what it prints.  Raises OSError."""
         ours, theirs = socket.socketpair()
         os.set_blocking(theirs.fileno(), True)  # in a patched process it is non-blocking
         self.prefix = f"{secrets.token_hex(6)}."
@@ -70,6 +70,8 @@ class Slot:
             self.process = subprocess.Popen(
                 command.with_line(option),
                 stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 pass_fds=[theirs.fileno()],
                 process_group=0,
                 cwd=command.folder,

@@ -54,6 +54,7 @@ class Flags:
     traces: bool | None = None
     time_scale: float | None = None
     supervised: str | None = None
+    standby: bool = False
     run_dir: str | None = None
     private: bool | None = None  # whether `redis` is a directory's private server
     ambient: Mapping[str, Value] = attrs.Factory(dict)  # settings of file and environment, for the app

@@ -32,6 +32,7 @@ from pytask.runtime.foreground import Daemon
 from pytask.runtime.monitor import Monitor
 from pytask.runtime.process import debugger, life_lock, log_format
 from pytask.runtime.settings import Settings, changed
+from pytask.runtime.standby import Standby, await_begin
 from pytask.runtime.supervised import SupervisorLink
 
 log = get_logger(__name__)
@@ -53,7 +54,8 @@ def serve(target: str, flags: Flags) -> None:
             _add_monitor(app)
         _connect(app, flags, servers)
         if link is not None:
-            daemon = Daemon(link=link)  # the supervisor answers health requests and handles SIGHUP
+            # The supervisor answers health requests and handles SIGHUP.
+            daemon = Daemon(link=link, standby=Standby() if flags.standby else None)
         else:
             daemon = Daemon(hangup=hangup, health_path=socket_of_this_process(flags.run_dir, "this worker"))
         debugger.install()
@@ -66,6 +68,14 @@ def serve(target: str, flags: Flags) -> None:
         life_lock.leave()
         logging.shutdown()
         launch.again(sys.argv[1:])
+
+
+def prepare(flags: Flags) -> None:
+    """On standby: load what every worker needs, and wait for the word to import the target."""
+    from pytask.adapters.redis import backend  # noqa: F401 - takes most of the time of a start
+
+    if flags.supervised and not await_begin(int(flags.supervised.partition(":")[0])):
+        raise SystemExit(0)
 
 
 def check(target: str, flags: Flags) -> None:

@@ -440,6 +440,12 @@ class TaskStopped(PytaskError):
         super().__init__(f"task {task_id} was stopped before it ended: pytask start {task_id} runs it again")
 
 
+class Unwatched(PytaskError):
+    """Files whose changes cannot be reported."""
+
+    code = "PT236"
+
+
 def may_be_size(error: Exception) -> bool:
     """Whether a size limit can be the cause; errors of rights, key types, failovers and memory exclude it."""
     return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +28,9 @@ from pytask.runtime.process.signals import Signals
 from pytask.runtime.process.systemd import Notifier
 from pytask.runtime.runs.stopping import EXIT_STUCK
 from pytask.runtime.settings import Settings
+from pytask.runtime.standby import Standby
 from pytask.runtime.supervised import SupervisorLink, SupervisorLinkPorts
+from pytask.runtime.tree import Service
 from pytask.runtime.worker import Worker, WorkerPorts
 
 log = get_logger(__name__)
@@ -52,6 +55,8 @@ class Daemon:
     health_path: Path | None = None
     """The path of the socket for `pytask health`."""
     hangup: Hangup | None = None
+    standby: Standby | None = None
+    """In the child of `pytask dev` that is to take over from another one."""
 
     @property
     def ends_with_the_run(self) -> bool:
@@ -127,7 +132,12 @@ class Foreground:
         thread_owners.note_all()
         calm_collector()  # before the start: frozen objects are invisible to the dump of all greenlets
         return self._start(
-            WorkerPorts(hard_deadline=hard, prefix=self._daemon.prefix, on_failed=signals.wake)
+            WorkerPorts(
+                hard_deadline=hard,
+                prefix=self._daemon.prefix,
+                on_failed=signals.wake,
+                standby=self._daemon.standby,
+            )
         )
 
     def _be_quiet(self, quiet: bool) -> None:
@@ -141,13 +151,21 @@ class Foreground:
                 store_proxies=[partition.store_proxy for partition in worker.partitions],
                 timing=self._settings.timing, clock=worker.now,
                 on_stop=signals.wake, on_quiet=worker.pause_intake, on_hurry=signals.hurry,
+                on_go=partial(worker.capacity.close, closed=False),
+                on_alone=self._daemon.standby.alone.set if self._daemon.standby else lambda: None,
             ))  # fmt: skip
+            if self._daemon.standby is not None:
+                Service.spawn(self._stand_by, worker, link)
         tell = link.tell if link is not None else None
         health = HealthReporter(worker, notifier=Notifier(), path=self._daemon.health_path, tell=tell)
         health.start()
         if hangup is not None:
             hangup.attach(signals.end, health)
         return health
+
+    def _stand_by(self, worker: Worker, link: SupervisorLink) -> None:
+        worker.await_claims()
+        link.stands_by(self._settings.namespace, self._settings.partitions)
 
     def _hand_back(self, worker: Worker, signals: Signals) -> tuple[bool, bool]:
         """Release all tasks: (whether Redis acknowledged all, whether a run could not be stopped)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 import attrs
 from gevent import socket
@@ -31,10 +32,13 @@ class SupervisorLinkPorts:
     on_stop: Callable[[], None]
     on_quiet: Callable[[bool], None] = lambda _: None
     on_hurry: Callable[[], None] = lambda: None
+    on_go: Callable[[], None] = lambda: None
+    on_alone: Callable[[], None] = lambda: None
 
 
 class SupervisorLink:
-    """Reads the line: `stop`, `hurry`, `release <prefix>`; end of file means that the supervisor is gone.
+    """Reads the line: `stop`, `hurry`, `release <prefix>`, and on standby `go` (take tasks) and `alone` (the
+    predecessor has ended); end of file means that the supervisor is gone.
 
     `hurry` ends a drain.  A `stop` in addition to a signal does not: a service manager may send SIGTERM to
     every process while the supervisor sends the word.
@@ -82,8 +86,16 @@ class SupervisorLink:
             self._ports.on_hurry()
         elif word in ("quiet", "resume"):
             self._ports.on_quiet(word == "quiet")
+        elif word == "go":
+            self._ports.on_go()
+        elif word == "alone":
+            self._ports.on_alone()
         elif word == "release" and prefix:
             Service.spawn(self.release, prefix)
+
+    def stands_by(self, namespace: str, partitions: int) -> None:
+        """Report that the code runs, and where its tasks are."""
+        self.tell(f"standby {partitions} {quote(namespace, safe='')}")
 
     def release(self, prefix: str) -> None:
         """Requeue the runs of a dead sibling; retried until the monitors have done it."""

@@ -8,6 +8,7 @@ from functools import partial
 
 import attrs
 import gevent
+from gevent.event import Event as Flag
 
 from pytask.domain.control import StopReason
 from pytask.domain.errors import Denied, PytaskError, SharedChannels, StoreError
@@ -39,6 +40,7 @@ from pytask.runtime.services.controller import Controller
 from pytask.runtime.services.neighbors import Neighbors, NeighborsPorts
 from pytask.runtime.services.schedules import Defined
 from pytask.runtime.settings import Settings
+from pytask.runtime.standby import Standby
 from pytask.runtime.tracing import Tracing
 
 log = get_logger(__name__)
@@ -58,6 +60,7 @@ class WorkerPorts:
     schedules: Sequence[Defined] = ()  # those that the code defines
     life: Life = attrs.Factory(Life)  # the lock that proves the death of this process
     native: Callable[[int], NativePool] = NativePool
+    standby: Standby | None = None  # it takes no tasks until it is told to
 
 
 class Worker:
@@ -84,6 +87,7 @@ class Worker:
         self._pid = os.getpid()
         self._greenlets: dict[str, tree.Service] = {}
         self.capacity = Capacity(settings.max_tasks, Allowance(settings.start_rate, ports.clock))
+        self.capacity.close(closed=ports.standby is not None)
         self.asyncio = AsyncioLoop(settings.blocking_threads)
         # A monitor sees one partition; other pre-started tasks run once per worker.
         monitors = [spec for spec in prestart if spec[0] == Monitor.Config.NAME]
@@ -107,6 +111,8 @@ class Worker:
             on_silent=self._loop_is_silent,
         ))  # fmt: skip
         self._life = ports.life
+        self._standby = ports.standby
+        self.reached = Flag()  # whether all partitions have an acknowledged renewal
         self.neighbors = None
         if ports.life.lock is not None:
             self.neighbors = Neighbors(NeighborsPorts(
@@ -180,7 +186,8 @@ class Worker:
             output.install()
         for index, partition in enumerate(self.partitions):
             for name, run in partition.services():
-                service = partial(self._claim, run) if name == "consumer" else run
+                held = {"consumer": self._claim, "prestart": self._prestart}.get(name)
+                service = partial(held, run) if held is not None else run
                 self._spawn(f"{name} {index}" if len(self.partitions) > 1 else name, service)
         self._spawn("lag watch", self.lag_watch.run)
         if self.neighbors is not None:
@@ -191,6 +198,18 @@ class Worker:
         if self.neighbors is not None:
             self.neighbors.looked.wait()
         run()
+
+    def _prestart(self, run: Callable[[], None]) -> None:
+        """Pre-start once no predecessor runs the same tasks under other ids."""
+        if self._standby is not None:
+            self._standby.alone.wait()
+        run()
+
+    def await_claims(self) -> None:
+        """Wait until it could take tasks at once."""
+        self.reached.wait()
+        if self.neighbors is not None:
+            self.neighbors.looked.wait()
 
     def _loop_is_silent(self) -> None:
         """Hand back what has coroutines; what cannot be stopped ends the process, as for a lost lease."""
@@ -204,6 +223,7 @@ class Worker:
         self._unreached -= 1
         if self._unreached:
             return
+        self.reached.set()
         log.info(
             "worker %s takes tasks from %s%s: %s",
             self.settings.name, self.partitions[0].backend.describe(),
@@ -276,6 +296,8 @@ class Worker:
             self.neighbors.end()
         for partition in self.partitions:
             partition.leave()
+        if self._standby is not None:
+            self._standby.alone.set()  # it ends, too
         clean = self._drain(until)
         for run in self.living:
             log.error("task %s could not be stopped; it stays RUNNING until a monitor requeues it", run.id)

@@ -122,6 +122,7 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
 )
 @click.option("--check", is_flag=True, help="Import TARGET, read the settings, and exit.")
 @click.option("--supervised", hidden=True)
+@click.option("--standby", is_flag=True, hidden=True)
 @click.option("--private", type=bool, hidden=True)
 @click.option("--time-scale", type=click.FloatRange(min=0, min_open=True), hidden=True)
 def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
@@ -168,6 +169,9 @@ def command(target: str, config: str | None, check: bool, **flags: Any) -> None:
     from pytask.daemon import serve
     from pytask.daemon.flags import Flags
 
+    if flags["standby"]:
+        serve.prepare(Flags(**flags))
+        ambient = Ambient(config)  # the file may have changed meanwhile
     ambient.check()
     of_the_app = {name: value for name, value in ambient.given().items() if name not in FOR_RUN}
     begin = serve.check if check else serve.serve

@@ -1,0 +1,346 @@
+"""The loop of `pytask dev`: on a save a new worker starts on standby, and takes over if its code can run.
+
+The process is not patched by gevent and imports neither the target nor gevent.  At any time one worker is the
+current one; a trial may be starting, and predecessors may be stopping their last tasks.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import attrs
+
+from pytask.daemon.child import Command
+from pytask.daemon.dead_children import DeadChildren
+from pytask.daemon.supervisor import HOPELESS, STOP_LIMIT, YOUNG, restart_delay
+from pytask.dev.complaint import complaint
+from pytask.dev.page import Page
+from pytask.dev.sources import Watch
+from pytask.dev.tasks import Shown, Tasks
+from pytask.dev.worker import DevWorker
+from pytask.domain.wording import counted
+
+SLOW = 1.0  # seconds after which tasks that do not stop are named
+NAMED = 5  # tasks in one message
+TURN = 1.0  # maximum seconds between two turns
+LATE = 3.0  # seconds after which the output of a trial is shown although it does not stand by
+IMPORT_LIMIT = 60.0  # seconds until a trial must stand by or have ended, where another worker runs
+KILLED, STOPPED = 130, 0  # exit codes
+ROWS = 10
+OLD = 2.0  # seconds; an older time stamp is not that of the save
+REFUSED = "[PT235] the new code cannot run"
+
+
+class Screen(Protocol):
+    """Where it is shown."""
+
+    live: bool
+    """Whether it has room for a view of the tasks."""
+
+    def line(self, text: str) -> None:
+        """A line that a worker printed."""
+
+    def message(self, text: str) -> None:
+        """A message of the loop."""
+
+    def draw(self, shown: Shown) -> None:
+        """The view of the tasks."""
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """What the loop works with."""
+
+    command: Command
+    url: str
+    roots: Sequence[Path]
+    screen: Screen
+    page: Page | None = None
+
+
+class Signals:
+    """Counts the signals that end the loop, from before anything has to be cleaned up."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wake, self._theirs = socket.socketpair()
+        for end in (self.wake, self._theirs):
+            end.settimeout(0)
+        handled = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # otherwise it is ignored by `nohup`
+            handled.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._signalled) for number in handled}
+        self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._fd = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+
+    def ring(self) -> None:
+        """Wake the loop, from any thread."""
+        with suppress(OSError):
+            self._theirs.send(b"\0")
+
+    def hush(self) -> None:
+        """The loop is awake."""
+        with suppress(BlockingIOError):
+            self.wake.recv(4096)
+
+    def close(self) -> None:
+        """Restore the handlers."""
+        signal.set_wakeup_fd(self._fd)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self.wake.close()
+        self._theirs.close()
+
+
+def age(saved: Sequence[Path]) -> float:
+    """Seconds since the last of these saves, by its time stamp; 0 if that cannot be."""
+    stamps = []
+    for path in saved:
+        with suppress(OSError):  # it was deleted
+            stamps.append(path.stat().st_mtime)
+    seconds = time.time() - max(stamps, default=0.0)
+    return seconds if 0 <= seconds < OLD else 0.0
+
+
+class Loop:
+    """One `turn` processes all that has happened."""
+
+    def __init__(self, parts: Parts, signals: Signals) -> None:
+        self._parts = parts
+        self._screen = parts.screen
+        self._signals = signals
+        self._watch = Watch(parts.roots, signals.ring)
+        self._current: DevWorker | None = None
+        self._trial: DevWorker | None = None
+        self._spare: DevWorker | None = None  # has loaded all but the code
+        self._spares = True  # whether they can be had
+        self._leaving: list[DevWorker] = []
+        self._dead = DeadChildren()
+        self._tasks: Tasks | None = None
+        self._saved_at = time.monotonic()
+        self._due: float | None = self._saved_at  # when a worker is started that no save has asked for
+        self._deaths = 0
+        self._started = 0
+        self._stopping = False
+        self._drawn_at = 0.0
+        self._pending = False  # whether a predecessor may still run tasks
+
+    def run(self) -> int:
+        """Run until a signal; returns the exit code."""
+        self._watch.start()
+        try:
+            while not (self._stopping and not self._workers()):
+                self.turn()
+                if self._signals.count > 1:
+                    return KILLED
+            return STOPPED
+        finally:
+            for worker in self._workers():
+                worker.kill()
+                worker.close()
+            self._watch.close()
+
+    def turn(self) -> None:
+        """Start what is due, wait, read, reap."""
+        if not self._stopping:
+            self._start_due()
+        self._wait()
+        if self._signals.count and not self._stopping:
+            self._stop()
+        for worker in self._workers():
+            if worker.listen() and worker is self._trial:
+                self._hand_over(worker)
+            self._dead_released(worker)
+            self._show_lines(worker)
+        self._handed_over()
+        self._reap()
+        self._name_slow()
+        self._draw()
+
+    def _workers(self) -> list[DevWorker]:
+        others = [one for one in (self._current, self._trial, self._spare) if one is not None]
+        return [*self._leaving, *others]
+
+    # -- starting -------------------------------------------------------------------------------------
+
+    def _start_due(self) -> None:
+        if saved := self._watch.taken():
+            self._saved_at = time.monotonic() - age(saved)
+            self._deaths = 0
+            names = ", ".join(path.name for path in saved[:NAMED])
+            self._screen.message(f"{names} saved: trying the new code")
+            self._start()
+        elif self._due is not None and time.monotonic() >= self._due:
+            self._start()
+        elif self._trial is None and self._spare is None and self._spares:
+            self._spare = self._worker()
+
+    def _start(self) -> None:
+        self._due = None
+        if self._trial is not None:  # of code that has changed since
+            self._trial.kill()
+            self._trial.close()
+        self._trial, self._spare, self._spares = self._spare or self._worker(), None, True
+        self._trial.begin()
+
+    def _worker(self) -> DevWorker:
+        self._started += 1
+        return DevWorker(self._parts.command, self._started)
+
+    def _hand_over(self, trial: DevWorker) -> None:
+        old, self._current, self._trial = self._current, trial, None
+        if old is not None:
+            old.stop()
+            self._leaving.append(old)
+            self._pending = True
+        trial.slot.tell("go")
+        if trial.place is not None and (old is None or old.place != trial.place):
+            self._tasks = Tasks(self._parts.url, trial.place)
+            if self._parts.page is not None:
+                self._screen.message(f"the page is at {self._parts.page.start(trial.place)}")
+        if old is None:
+            self._screen.message("the code runs")
+        if not self._leaving:
+            self._end_standby()
+
+    def _end_standby(self) -> None:
+        """Pre-started tasks begin once no predecessor runs theirs."""
+        if self._current is not None:
+            self._current.slot.tell("alone")
+
+    # -- ending ---------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        self._stopping, self._due, self._pending = True, None, False
+        for idle in (self._trial, self._spare):
+            if idle is not None:
+                idle.kill()
+                idle.close()
+        self._trial = self._spare = None
+        if self._current is not None:
+            self._current.stop()
+            self._leaving.append(self._current)
+            self._current = None
+        self._screen.message("stopping; Ctrl-C again ends at once")
+
+    def _reap(self) -> None:
+        for worker in self._workers():
+            how = worker.ended
+            if not how:
+                self._press(worker)
+                continue
+            worker.listen()
+            self._show_lines(worker)
+            if worker is self._trial:
+                self._trial_ended(worker, how)
+            elif worker is self._spare:  # its error is shown by the next trial
+                self._spare, self._spares = None, False
+            else:
+                self._ended(worker, how)
+            worker.close()
+
+    def _press(self, worker: DevWorker) -> None:
+        """End a process that neither stands by nor stops."""
+        now = time.monotonic()
+        tried = worker is self._trial and self._current is not None
+        if tried and worker.place is None and now - worker.began > IMPORT_LIMIT:
+            worker.printed += f"\npytask: it has not been imported within {IMPORT_LIMIT:g} s"
+            worker.kill()
+        elif worker.asked_at and now - worker.asked_at > STOP_LIMIT:
+            worker.kill()
+
+    def _trial_ended(self, trial: DevWorker, how: str) -> None:
+        self._trial = None
+        then = "the old code keeps running" if self._current is not None else "waiting for the next save"
+        self._screen.message(f"{REFUSED}; {then}: {complaint(trial.printed, how)}")
+
+    def _ended(self, worker: DevWorker, how: str) -> None:
+        if worker.process.returncode != 0 or not worker.slot.left:
+            self._dead.add(worker.slot.prefix, f"worker {worker.slot.number}", time.monotonic())
+        if worker is self._current:
+            self._current = None
+            self._start_again(worker, how)
+            return
+        self._leaving.remove(worker)
+        self._handed_over()
+
+    def _handed_over(self) -> None:
+        """Say so once all tasks of all predecessors have stopped."""
+        if self._pending and all(worker.slot.left for worker in self._leaving):
+            self._pending = False
+            seconds = time.monotonic() - self._saved_at
+            self._screen.message(f"all tasks run the new code, {seconds:.2f} s after the save")
+            self._end_standby()
+
+    def _start_again(self, worker: DevWorker, how: str) -> None:
+        now = time.monotonic()
+        young = now - worker.began < YOUNG
+        self._deaths = self._deaths + 1 if young else 1
+        if young and worker.process.returncode in HOPELESS:
+            self._screen.message(f"the worker {how}; waiting for the next save")
+            return
+        delay = restart_delay(self._deaths)
+        self._due = now + delay
+        self._screen.message(f"the worker {how}; restarting in {delay:g} s, or at the next save")
+
+    def _dead_released(self, worker: DevWorker) -> None:
+        for words in worker.replies:
+            self._dead.receive(words)
+        worker.replies.clear()
+        if worker is self._current:
+            self._dead.entrust([worker.slot], time.monotonic())
+
+    # -- showing --------------------------------------------------------------------------------------
+
+    def _show_lines(self, worker: DevWorker) -> None:
+        worker.read()
+        if worker is self._spare or (worker is self._trial and time.monotonic() - worker.began < LATE):
+            return  # shown when it takes over; if it ends, only its error is
+        for text in worker.taken():
+            self._screen.line(text)
+
+    def _name_slow(self) -> None:
+        now = time.monotonic()
+        for worker in self._leaving:
+            if worker.named or worker.slot.left or now - worker.asked_at < SLOW or self._tasks is None:
+                continue
+            worker.named = True
+            if not (slow := self._tasks.still_of(worker.slot.prefix)):
+                continue
+            names = ", ".join(slow[:NAMED]) + (f" and {len(slow) - NAMED} more" if len(slow) > NAMED else "")
+            them = f"{counted(len(slow), 'task does', 'tasks do')} not stop within {SLOW:g} s: {names}"
+            rest = "" if self._stopping else "; the others run the new code"
+            self._screen.message(f"{them}. pytask ends a stop() after its grace, 10 s{rest}")
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        if self._screen.live and self._tasks is not None and now - self._drawn_at >= TURN:
+            self._drawn_at = now
+            self._screen.draw(self._tasks.shown(ROWS))
+
+    # -- waiting --------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        times = [now + TURN, *(worker.asked_at + SLOW for worker in self._leaving if not worker.named)]
+        if self._due is not None:
+            times.append(self._due)
+        ends: list[socket.socket | int] = [self._signals.wake]
+        for worker in self._workers():
+            if worker.slot.line is not None and not worker.slot.silent:
+                ends.append(worker.slot.line)
+            if not worker.silent:
+                ends.append(worker.output)
+        select.select(ends, [], [], max(0.0, min(times) - now))
+        self._signals.hush()
