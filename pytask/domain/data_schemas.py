@@ -70,7 +70,7 @@ def unfit(schema: Any, data: Any) -> Unfit | None:
     """The first reason why data does not fit a schema; None if it may fit."""
     try:
         return _Check(schema).value(schema, data, "$", 0)
-    except (_Enough, RecursionError, TypeError, AttributeError, ValueError):
+    except (_Enough, RecursionError, TypeError, AttributeError, LookupError, ValueError):
         return None  # a schema of another shape, or too much of it
 
 
