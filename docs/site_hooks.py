@@ -63,6 +63,17 @@ def on_post_page(output, page, **_):
     return output
 
 
+def on_post_build(config):
+    """Put the Markdown of each page beside it, for the links of llms.txt."""
+    site = Path(config["site_dir"])
+    sources = {page: ROOT / source for source, page in PAGES.items() if page.endswith(".md")}
+    docs = Path(config["docs_dir"])
+    sources |= {path.relative_to(docs).as_posix(): path for path in docs.rglob("*.md")}
+    for page, source in sources.items():
+        (site / page).parent.mkdir(parents=True, exist_ok=True)
+        (site / page).write_bytes(source.read_bytes())
+
+
 def _prose(text, here, files):
     return RANGE.sub(r"\\[\1\\]", LINK.sub(lambda link: _link(link, here, files), text))
 

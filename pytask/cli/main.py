@@ -84,6 +84,7 @@ VERBS: dict[str, dict[str, str]] = {
         "doctor": "Diagnose current and upcoming problems and print the fix for each.",
         "health": "Check liveness or readiness of local workers without contacting Redis.",
         "unit": "Print a systemd unit that runs TARGET.",
+        "mcp": "Serve tools that read tasks to an MCP client, over standard input and output.",
         "drill": "Rehearse a failure: kill a worker, and measure how long each of its tasks is gone.",
         "acl": "Print the redis-cli command that creates a least-privilege user for ROLE.",
     },

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pytask.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytask.cli.checks import Finding
     from pytask.cli.connection import Remote
@@ -34,26 +34,30 @@ def command(remote: Remote, printer: Printer) -> None:
     if remote.explain:
         remote.explains(_commands(remote))
         return
-    found = findings_of(remote)
-    rows = [{"code": one.code, "serious": one.serious, "what": one.what, "fix": one.fix} for one in found]
+    found = rows(findings_of(remote))
     if printer.form in ("table", "wide"):
         from pytask.cli.printer import printable
 
-        for row in rows:
+        for row in found:
             out(wrapped(f"{row['code']}  {printable(row['what'])}", sys.stdout, INDENT))
             out(wrapped(f"{INDENT}Fix: {printable(row['fix'])}", sys.stdout, " " * len("Fix: ")))
-        if not rows:
+        if not found:
             out(f"no problems found: {remote.setting('redis_url').shown}")
     else:
-        printer.rows("findings", rows, (), key="code")
+        printer.rows("findings", found, (), key="code")
     for sentence in remote.strays():
         say(sentence)
-    serious = sum(one.serious for one in found)
+    serious = sum(row["serious"] for row in found)
     if serious:
         from pytask.domain.errors import Unhealthy
         from pytask.domain.wording import counted
 
         raise Unhealthy(f"{counted(serious, 'problem')} found; `pytask explain CODE` describes each")
+
+
+def rows(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """The fields of the JSON output."""
+    return [{"code": one.code, "serious": one.serious, "what": one.what, "fix": one.fix} for one in found]
 
 
 def findings_of(remote: Remote) -> list[Finding]:

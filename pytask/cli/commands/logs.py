@@ -47,7 +47,7 @@ def command(
     space = remote.space_of(task_id)
     if remote.explains(_commands(space, task_id, limit)):
         return
-    whole = _find(remote, task_id)
+    whole = find(remote, task_id)
     printed = False
     if follow:
         _warn(remote, whole)
@@ -56,7 +56,7 @@ def command(
         sys.stdout.flush()
         printed = True
     if not printed and limit != 0:
-        say(f"no lines: {_why_none(remote, whole)}")
+        say(f"no lines: {why_none(remote, whole)}")
     elif printed and not follow:
         _warn(remote, whole)
 
@@ -67,8 +67,8 @@ def _commands(space: str, task_id: str, limit: int | None) -> list[list[str | in
     return [["LRANGE", Keys(space).log(task_id), 0 if limit is None else -max(1, limit), -1]]
 
 
-def _find(remote: Remote, beginning: str) -> str:
-    """The stored lines may outlive the hash of the task."""
+def find(remote: Remote, beginning: str) -> str:
+    """The one id that begins so; the stored lines may outlive the hash of the task."""
     from pytask.adapters.keys import Keys
 
     ring = Keys(remote.space_of(beginning)).log(beginning)
@@ -136,7 +136,8 @@ def _own_worker(task: TaskInfo, crew: list[Worker]) -> Worker | None:
     return next((worker for worker in crew if worker.session == session), None)
 
 
-def _why_none(remote: Remote, task_id: str) -> str:
+def why_none(remote: Remote, task_id: str) -> str:
+    """Why no line of the task is stored."""
     from pytask.domain.errors import NoSuchTask
 
     try:

@@ -39,12 +39,13 @@ def command(task_id: str, reveal: bool, remote: Remote, printer: Printer) -> Non
 def show(remote: Remote, printer: Printer, task: TaskInfo, *, reveal: bool = False) -> None:
     """Print a task; `reveal`: include the secret fields of its data."""
     if not reveal:
-        task = _masked(remote, task)
-    found = _account(remote, task)
+        task = masked(remote, task)
+    found = account(remote, task)
     printer.record("task", fields(task, found), lines(task, found))
 
 
-def _masked(remote: Remote, task: TaskInfo) -> TaskInfo:
+def masked(remote: Remote, task: TaskInfo) -> TaskInfo:
+    """The task with the secret fields of its data, output and saved value masked."""
     import attrs
 
     from pytask.shown.secrets import fields_of, masked_text
@@ -61,7 +62,7 @@ def _masked(remote: Remote, task: TaskInfo) -> TaskInfo:
     )
 
 
-def _account(remote: Remote, task: TaskInfo) -> Account | None:
+def account(remote: Remote, task: TaskInfo) -> Account | None:
     """Why the task is in its state; None if we lack the rights to read the keys that explain it."""
     from pytask.cli.task_facts import account_of
     from pytask.domain.errors import Denied, WrongKeyType

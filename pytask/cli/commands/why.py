@@ -22,19 +22,25 @@ def command(task_id: str, remote: Remote, printer: Printer) -> None:
 
     ID may be a unique prefix of an id.
     """
-    from pytask.cli.messages import in_words
-    from pytask.cli.task_facts import account_of, commands
+    from pytask.cli.task_facts import commands
 
     if remote.explains(commands(remote.space_of(task_id), task_id)):
         return
-    task = remote.tasks.get(remote.find(task_id))
+    found = read(remote, remote.find(task_id))
+    printer.record("reasons", found, [("", line) for line in found["reasons"]])
+
+
+def read(remote: Remote, task_id: str) -> dict[str, Any]:
+    """The fields of the JSON output, of a whole id."""
+    from pytask.cli.messages import in_words
+    from pytask.cli.task_facts import account_of
+
+    task = remote.tasks.get(task_id)
     found = account_of(remote, task)
-    lines = list(map(in_words, found.lines))
-    printer.record("reasons", fields(task, found, lines), [("", line) for line in lines])
+    return _fields(task, found, list(map(in_words, found.lines)))
 
 
-def fields(task: TaskInfo, found: Account, lines: list[str]) -> dict[str, Any]:
-    """The fields of the JSON output."""
+def _fields(task: TaskInfo, found: Account, lines: list[str]) -> dict[str, Any]:
     import attrs
 
     from pytask.domain.transition_text import transition_line
