@@ -321,7 +321,7 @@ class Loop:
             names = ", ".join(slow[:NAMED]) + (f" and {len(slow) - NAMED} more" if len(slow) > NAMED else "")
             them = f"{counted(len(slow), 'task does', 'tasks do')} not stop within {SLOW:g} s: {names}"
             rest = "" if self._stopping else "; the others run the new code"
-            self._screen.message(f"{them}. pytask ends a stop() after its grace, 10 s{rest}")
+            self._screen.message(f"{them}. What does not stop is killed, by default after 5 s{rest}")
 
     def _draw(self) -> None:
         now = time.monotonic()
