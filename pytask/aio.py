@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pytask.client.async_driver import AsyncDriver
+from pytask.client.async_drivers import driver_of
 from pytask.client.control_methods import AsyncControlMethods
 from pytask.client.lazy import enqueue, listing, logs, queries, samples, watch
 from pytask.client.limit_methods import AsyncLimits
@@ -31,8 +32,8 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
 
     Args:
         source: A URL, or an asyncio client (`redis.asyncio`, Sentinel and Cluster too), whose settings are
-            used on separate connections.  Default: $PYTASK_REDIS_URL, else $REDIS_URL, else
-            redis://127.0.0.1:6379/0.
+            used on separate connections; in tests a `MemoryBackend`.  Default: $PYTASK_REDIS_URL, else
+            $REDIS_URL, else redis://127.0.0.1:6379/0.
         namespace: The prefix of keys and channels; that of the workers.
         partitions: The number of partitions; that of the workers.
         timeout: Seconds that one call to Redis may take; default 3.
@@ -46,7 +47,7 @@ class Client(AsyncControlMethods, ClientOptions[AsyncDriver]):
         UnsupportedClient: A client that is not asyncio's, or a version that pytask cannot use.
     """
 
-    _make_driver = AsyncDriver
+    _make_driver = staticmethod(driver_of)
 
     # -- starting -------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import gevent
 
 from pytask.adapters.memory import MemoryBackend
 from pytask.adapters.rules import Retention
+from pytask.aio import Client as AsyncClient
 from pytask.app import PyTask
 from pytask.client.client import Client
 from pytask.client.enqueue import Function, name_of
@@ -74,6 +75,7 @@ class MemoryApp(Looks):
     Attributes:
         app: The `PyTask` that runs them.
         client: A `pytask.Client` on it.
+        aio_client: A `pytask.aio.Client` on it, for the coroutines of a test.
         backend: Where the state is kept.
     """
 
@@ -81,6 +83,7 @@ class MemoryApp(Looks):
         self.app = made
         self.backend = backend
         self.client = Client(backend, name="test")
+        self.aio_client = AsyncClient(backend, name="test")
         self._loop = loop
         self._exited: int | None = None
 

@@ -10,7 +10,7 @@ def pytest_generate_tests(metafunc):
     """As of the store: a main case also runs where only the wire differs."""
     if "kind" in metafunc.fixturenames:
         kinds = (*FULL, *WIRE) if metafunc.definition.get_closest_marker("wire") else FULL
-        faces = [(kind, face) for kind in kinds for face in FACES if (kind, face) != ("memory", "asyncio")]
+        faces = [(kind, face) for kind in kinds for face in FACES]
         metafunc.parametrize(("kind", "face"), faces, indirect=True, ids=map("-".join, faces))
 
 

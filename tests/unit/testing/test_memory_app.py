@@ -1,5 +1,6 @@
 """Tasks of a user's test, in memory and on virtual time."""
 
+import asyncio
 import re
 import time
 from pathlib import Path
@@ -72,6 +73,20 @@ def test_an_endless_task_goes_through_rounds():
         kit.assert_event("c", "tick", 5)
         with pytest.raises(AssertionError, match="0 of 1 rounds of run_loop within 30 s"):
             kit.rounds("other", within=30)
+
+
+def test_a_client_for_asyncio_waits_on_the_clock_of_the_test():
+    async def steered(client):
+        await client.start("clock", id="c")
+        assert (await client.wait("c", "RUNNING")).worker
+        events = await client.watch("c", seconds=60)
+        assert (await client.stop("c", wait=30)).state == "STOPPED"
+        return [event.name async for event in events]
+
+    with app(Clock) as kit:
+        began = kit.now
+        assert "stopped" in asyncio.run(steered(kit.aio_client))
+        assert kit.now - began >= 60
 
 
 def test_all_that_a_client_waits_for_passes_on_the_clock_of_the_test():
