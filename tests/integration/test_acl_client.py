@@ -107,6 +107,7 @@ LOOKING = {
 }
 STEERING = {
     "update_data": lambda c, i: c.update_data(i, {"for": 999}),
+    "stacks": lambda c, i: c.stacks(i, wait=PATIENCE),
     "reload": lambda c, i: c.reload(i, {"for": 998}, wait=PATIENCE),
     "reload_many": lambda c, i: c.reload_many([i]),
     "stop": lambda c, i: c.stop(i, wait=PATIENCE),
@@ -219,7 +220,7 @@ SHOWS = [
     ["doctor"],
 ]  # fmt: skip
 STEERS = [
-    ["new", "tick", "--id", "typed"], ["reload", "ID", "--wait", "30"],
+    ["new", "tick", "--id", "typed"], ["stacks", "ID"], ["reload", "ID", "--wait", "30"],
     ["pause", "ID"], ["start", "ID"], ["pause", "--name", "tick"], ["start", "--paused", "--name", "tick"],
     ["stop", "ID", "--wait", "30"], ["start", "ID", "--wait", "30", "--fresh"], ["requeue", "--all", "-y"],
     ["stop", "typed", "--wait", "30"], ["rm", "typed"],
