@@ -32,7 +32,7 @@ HERE = (
 )  # fmt: skip
 GROUPS = (  # what their tests' ids begin with, and how many processes share them
     (("tests/simulation", "tests/unit/runtime/test_schedules_year.py"), 2),  # they compute
-    # Unpatched: an asyncio loop beside threads is no matter of gevent's, nor is a native wait for changes of files.
+    # Unpatched: an asyncio loop beside threads is no matter of gevent's, nor is a native wait for changes.
     (("tests/contract", "tests/unit/dev/test_sources.py"), 1),
     (("tests/browser",), 1),  # unpatched, too: the browser's driver has an asyncio loop
     (("tests/chaos", "tests/integration"), 5),  # they wait six times as long as they work
