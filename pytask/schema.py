@@ -8,6 +8,7 @@ of its `__init__`.  msgspec checks the JSON against the twin, with paths and typ
 from __future__ import annotations
 
 import dataclasses
+import enum
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -234,14 +235,38 @@ def json_schema(into: Any, *, unknown: bool = False) -> Mapping[str, Any] | None
     if into is None:
         return None
     try:
-        made = msgspec.json.schema(twin(into, unknown=unknown).struct if is_record(into) else into)
+        shape = twin(into, unknown=unknown).struct if is_record(into) else into
+        made = msgspec.json.schema(shape)
     except (TypeError, BadTaskClass):
         return None
+    open_ones = _open_enums(shape)
+    for one in made.get("$defs", {}).values():
+        if one.get("title") in open_ones:
+            del one["enum"]
+        _without_tag(one)
     found: dict[str, Any] = reduced(made)
     if is_typeddict(into) and not unknown:  # `convert` checks this at the top only
         name = str(found.get("$ref", "")).removeprefix("#/$defs/")
         found.get("$defs", {}).get(name, found)["additionalProperties"] = False
     return found
+
+
+def _open_enums(shape: Any) -> set[str]:
+    """The names of enums that accept other values than their members: flags, and those with `_missing_`."""
+    enums = [kind.cls for _, kind in _types(msgspec.inspect.type_info(shape), "", set()) if _is_enum(kind)]
+    plain = enum.Enum._missing_.__func__  # type: ignore[attr-defined]
+    return {one.__name__ for one in enums if getattr(one._missing_, "__func__", None) is not plain}
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, msgspec.inspect.EnumType)
+
+
+def _without_tag(one: dict[str, Any]) -> None:
+    """A struct's tag, which has one value, may be left out where the struct has no alternative."""
+    fields = one.get("properties", {})
+    if "required" in one:
+        one["required"] = [name for name in one["required"] if len(fields[name].get("enum", "..")) != 1]
 
 
 # -- when a class is added --------------------------------------------------------------------------------
@@ -261,25 +286,26 @@ def check(into: Any, name: str) -> None:
         info = msgspec.inspect.type_info(twin(into, unknown=False).struct if is_record(into) else into)
     except (TypeError, NameError) as error:
         raise BadTaskClass(f"Config.DATA of {name}: {error}") from error
-    for field, kind in _custom(info, ""):
-        raise BadTaskClass(
-            f"Config.DATA of {name}: the field {field!r} has the type {_shown(kind)}, which JSON cannot"
-            " represent; give it another type, or a converter"
-        )
+    for field, kind in _types(info, "", set()):
+        if isinstance(kind, msgspec.inspect.CustomType):
+            raise BadTaskClass(
+                f"Config.DATA of {name}: the field {field!r} has the type {_shown(kind.cls)}, which JSON"
+                " cannot represent; give it another type, or a converter"
+            )
 
 
-def _custom(info: Any, field: str) -> Iterator[tuple[str, Any]]:
-    """The fields with types that msgspec does not support."""
-    if isinstance(info, msgspec.inspect.CustomType):
-        yield field, info.cls
-    elif isinstance(info, msgspec.inspect.Field):
-        yield from _custom(info.type, info.name)
-    elif isinstance(info, msgspec.inspect.Type):
-        for name in info.__struct_fields__:
-            yield from _custom(getattr(info, name), field)
-    elif isinstance(info, tuple):
+def _types(info: Any, field: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """All types in one, each with its field; a class that contains itself comes once."""
+    if isinstance(info, tuple):
         for one in info:
-            yield from _custom(one, field)
+            yield from _types(one, field, seen)
+    elif isinstance(info, msgspec.inspect.Field):
+        yield from _types(info.type, info.name, seen)
+    elif isinstance(info, msgspec.inspect.Type) and id(info) not in seen:
+        seen.add(id(info))
+        yield field, info
+        for name in info.__struct_fields__:
+            yield from _types(getattr(info, name), field, seen)
 
 
 def _shown(kind: Any) -> str:

@@ -149,6 +149,63 @@ def test_the_same_of_typed_dicts(data):
     assert unfit(schema.json_schema(Typed), data) is None
 
 
+class Level(enum.Enum):
+    LOW = "low"
+    HIGH = "high"
+
+    @classmethod
+    def _missing_(cls, value):
+        return cls.HIGH if value == "HIGH" else None
+
+
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Tagged(msgspec.Struct, tag="job"):
+    q: int
+
+
+class Node(TypedDict):
+    v: int
+    child: NotRequired["Node"]
+
+
+@attrs.define
+class Lenient:
+    level: Level = Level.LOW
+    rights: Rights = Rights.READ
+    color: Color = Color.RED
+    job: Tagged | None = None
+
+
+@pytest.mark.parametrize(
+    ("into", "data"),
+    [
+        (Lenient, {"level": "HIGH"}),
+        (Lenient, {"rights": 3}),
+        (Lenient, {"job": {"q": 1}}),
+        (Tagged, {"q": 1}),
+        (Tagged, {"type": "job", "q": 1}),
+        (Node, {"v": 1, "child": {"v": 2}}),
+    ],
+)
+def test_what_a_class_accepts_beyond_its_members_and_without_its_tag(into, data):
+    schema.check(into, "t")
+    schema.convert(data, into)
+    assert unfit(schema.json_schema(into), data) is None
+
+
+@pytest.mark.parametrize(
+    "data", [{"color": "green"}, {"job": {}}, {"job": {"type": "x", "q": 1}}, {"job": {"q": "1"}}]
+)
+def test_the_rest_is_refused_as_before(data):
+    with pytest.raises(BadData):
+        schema.convert(data, Lenient)
+    assert unfit(schema.json_schema(Lenient), data) is not None
+
+
 everything = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 

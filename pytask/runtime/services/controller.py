@@ -213,8 +213,8 @@ class Controller:
                 self._heard_at = self._clock()
             elif notice.kind == "parked":
                 self._on_hint(notice.task_id)
-            elif notice.kind == "stacks":
-                stacks.tell(self._executor, notice.task_id)
+        for task_id in dict.fromkeys(notice.task_id for notice in notices if notice.kind == "stacks"):
+            stacks.tell(self._executor, task_id)  # once, however many have asked
         # Ids that the queue would reject are rejected here, too: `pytask:runs` is also a hash.
         steering = ("control", "started")
         control = [n for n in notices if n.kind in steering and not isinstance(_read(n), IdFault)]

@@ -120,7 +120,7 @@ def test_an_id_that_cannot_be_a_task_is_dropped(world, controller, task_id):
 def test_the_stacks_of_a_run_are_told_by_an_event(world, controller):
     run = world.launch()
     until(lambda: run.greenlet.gr_frame)
-    controller.handle([Notice("stacks", "a"), Notice("stacks", "elsewhere")])
+    controller.handle([Notice("stacks", "a"), Notice("stacks", "elsewhere"), Notice("stacks", "a")])
     (change,) = world.commit()
     told = json.loads(change.event)
     assert (change.id, change.run, told["event"]) == ("a", run.ref.run, "stacks")
