@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def command(task_id: str, wait: float, remote: Remote, printer: Printer) -> None:
     """Show where the code of a running task is: the stacks of its greenlets and coroutines.
 
-    Its worker is asked, and answers with an event; the task is not disturbed. At most 50 stacks are shown, and
-    the 30 innermost calls of each; the innermost is the last. ID may be a unique prefix of an id.
+    Its worker is asked, and answers with an event; the task is not disturbed. At most 50 stacks are shown,
+    and the 30 innermost calls of each; the innermost is the last. ID may be a unique prefix of an id.
     """
     import attrs
 
