@@ -31,6 +31,8 @@ D, G, K, T, H, SWEEP, E = 6.0, 1.0, 7.0, 9.0, 0.5, 1.0, 8.0
 MONITORS = 3  # pre-started on that many of the workers
 # Keys of which there is one each; when the first task fails, or is stopped, is chance.
 FIXED = {STREAM, *Keys().indexes, *(name for name in attrs.astuple(Keys()) if isinstance(name, str))}
+# What the killed workers claimed last, one key each, which Redis removes a day later: not counted as growth.
+OF_THE_DEAD = Keys().claimed("")
 READY = 4.0  # seconds after which a worker that was started takes tasks, on a busy machine
 NAMESPACED = 10_000_000  # from here on are the pids that the judge gives to workers in a PID namespace
 STEERED = 4  # long tasks that only measured control messages touch
@@ -301,7 +303,8 @@ class World:
         client = self.connect(socket_timeout=2)
         while not self.over.wait(1.0):
             with suppress(redis.RedisError, OSError):
-                keys = len(set(client.scan_iter("pytask:*", count=1000)) - FIXED)
+                found = set(client.scan_iter("pytask:*", count=1000)) - FIXED
+                keys = sum(not key.startswith(OF_THE_DEAD) for key in found)
                 connections = client.info("clients")["connected_clients"]
                 self.samples.append((time.monotonic_ns(), connections, keys))
         client.close()

@@ -1,6 +1,7 @@
 """Completion in the real shells, each at a terminal of its own, with words that Redis knows.
 
-The program that they complete is the real one; run without a question it writes its arguments to a file.
+The program that they complete is the real one, with more patience; run without a question it writes its
+arguments to a file.
 """
 
 import os
@@ -30,6 +31,15 @@ LOAD = {
     "zsh": "autoload -Uz compinit; compinit -D; source {script}",
     "fish": "source {script}",
 }
+# A busy machine answers late, and what is tested here is not the patience of completion.
+PATIENT = """
+from pytask.cli import candidates
+
+candidates.BUDGET = candidates.REPLY = candidates.CONNECTING = 10.0
+from pytask.__main__ import main
+
+main()
+"""
 
 
 class Shell:
@@ -46,10 +56,11 @@ class Shell:
         program.parent.mkdir()
         program.write_text(
             "#!/bin/sh\n"
-            f'[ -n "$_PYTASK_COMPLETE" ] && exec {sys.executable} -m pytask\n'
+            f'[ -n "$_PYTASK_COMPLETE" ] && exec {sys.executable} {folder / "patient.py"}\n'
             f"printf '%s\\0' \"$@\" > {self._record}.new && mv {self._record}.new {self._record}\n"
         )
         program.chmod(0o755)
+        (folder / "patient.py").write_text(PATIENT)
         env = environment(PYTASK_REDIS_URL=url, TERM="xterm", HOME=str(folder))
         env |= {"PATH": f"{program.parent}:{env['PATH']}", "LC_ALL": "C.UTF-8"}
         self._own, theirs = pty.openpty()
