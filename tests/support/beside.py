@@ -35,9 +35,10 @@ GROUPS = (  # what their tests' ids begin with, and how many processes share the
     # Unpatched: an asyncio loop beside threads is no matter of gevent's, nor is a native wait for changes.
     (("tests/contract", "tests/unit/dev/test_sources.py"), 1),
     (("tests/browser",), 1),  # unpatched, too: the browser's driver has an asyncio loop
-    (("tests/chaos", "tests/integration"), 5),  # they wait six times as long as they work
+    (("tests/chaos", "tests/integration", "tests/django"), 5),  # they wait six times as long as they work
 )
 LONG = (  # taken first: a long file that is taken last would be waited for by all
+    "tests/django/test_newer_python.py",
     "tests/integration/test_failover.py",
     "tests/chaos",
     "tests/integration/test_cluster_faults.py",
