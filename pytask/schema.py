@@ -65,7 +65,9 @@ def convert(value: dict[str, Any], into: Any, *, unknown: bool = False) -> Any:
     """
     name = getattr(into, "__qualname__", into)
     try:
-        found = msgspec.convert(value, twin(into, unknown=unknown).struct if is_record(into) else into)
+        shape = twin(into, unknown=unknown).struct if is_record(into) else into
+        # Keys of JSON objects are strings, whatever those of a dict are.
+        found = msgspec.convert(value, shape, str_keys=True)
     except msgspec.ValidationError as error:
         raise BadData(f"data does not fit {name}: {error}", _path_in(str(error))) from None
     if is_typeddict(into) and not unknown:
@@ -104,10 +106,10 @@ def _made(cls: Any, *, unknown: bool) -> Twin:
     hints = get_type_hints(cls, include_extras=True)
     specs: list[Any] = []
     nested = set()
-    for field in fields_of(cls):
+    for field in (*fields_of(cls), *_init_only(cls)):
         if not field.init:
             continue
-        hint = Any if field.converted else hints.get(field.name, Any)
+        hint = Any if field.converted else _kept(hints.get(field.name, Any))
         wanted = _translated(hint, unknown=unknown)
         if wanted != hint:
             nested.add(field.key)
@@ -141,6 +143,28 @@ def fields_of(cls: Any) -> tuple[Field, ...]:
         )
         for one in dataclasses.fields(cls)
     )
+
+
+@cache
+def _init_only(cls: Any) -> tuple[Field, ...]:
+    """The parameters of a dataclass's `__init__` that its instances do not keep: those typed `InitVar`."""
+    if attrs.has(cls):
+        return ()
+    hints, none = get_type_hints(cls), dataclasses.MISSING
+    return tuple(
+        Field(one.name, one.name, init=True, required=one.default is none, converted=False)
+        for one in cls.__dataclass_fields__.values()
+        if _is_init_only(hints.get(one.name))
+    )
+
+
+def _is_init_only(hint: Any) -> bool:
+    return hint is dataclasses.InitVar or isinstance(hint, dataclasses.InitVar)
+
+
+def _kept(hint: Any) -> Any:
+    """The annotation without its `InitVar`."""
+    return getattr(hint, "type", Any) if _is_init_only(hint) else hint
 
 
 def _translated(hint: Any, *, unknown: bool) -> Any:
@@ -202,6 +226,7 @@ def plain(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     kind: Any = type(value)
     if is_record(kind):
+        _refuse_init_only(kind)
         return {one.key: _plain(getattr(value, one.name)) for one in fields_of(kind) if one.init}
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
@@ -210,11 +235,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _refuse_init_only(cls: Any) -> None:
+    names = ", ".join(one.name for one in _init_only(cls))
+    if names:
+        raise BadData(
+            f"an instance of {cls.__qualname__} cannot be sent, as it does not keep what it was created with:"
+            f" {names} (InitVar). Pass a dict with these keys instead"
+        )
+
+
 @cache
 def _is_odd(cls: Any) -> bool:
-    own = any(one.name != one.key or not one.init for one in fields_of(cls))
+    own = _init_only(cls) or any(one.name != one.key or not one.init for one in fields_of(cls))
     hints = get_type_hints(cls, include_extras=True).values()
-    return own or any(_is_odd(kind) for hint in hints for kind in _records_in(hint) if kind is not cls)
+    return bool(own) or any(_is_odd(kind) for hint in hints for kind in _records_in(hint) if kind is not cls)
 
 
 def _records_in(hint: Any) -> Iterator[type]:
@@ -292,6 +326,21 @@ def check(into: Any, name: str) -> None:
                 f"Config.DATA of {name}: the field {field!r} has the type {_shown(kind.cls)}, which JSON"
                 " cannot represent; give it another type, or a converter"
             )
+        if isinstance(kind, msgspec.inspect.DictType) and not _is_key(kind.key_type):
+            raise BadTaskClass(
+                f"Config.DATA of {name}: {f'the field {field!r}' if field else 'it'} is a dict with keys that"
+                " no JSON object can have, as its keys are strings; use keys such as str or int, or a"
+                " converter"
+            )
+
+
+def _is_key(kind: Any) -> bool:
+    """Whether some string is a value of this type."""
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return any(_is_key(one) for one in kind.types)
+    of = msgspec.inspect
+    arrays = (of.TupleType, of.VarTupleType, of.FrozenSetType, of.NamedTupleType)
+    return not isinstance(kind, (of.NoneType, of.BoolType, of.StructType, of.DataclassType, *arrays))
 
 
 def _types(info: Any, field: str, seen: set[int]) -> Iterator[tuple[str, Any]]:

@@ -36,7 +36,7 @@ def read_data(word: str) -> Data:
         except (OSError, UnicodeDecodeError) as error:
             raise click.BadParameter(f"cannot read {where!r}: {error}") from None
     try:
-        value = json.loads(text)
+        value = parsed(text, where)
     except RecursionError:
         raise BadData(f"{where} is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -51,17 +51,37 @@ def read_data(word: str) -> Data:
     return Data(value)
 
 
+def parsed(text: str, where: str) -> Any:
+    """A JSON value.  Raises `BadData` for a key that an object has twice: one of its values would be lost."""
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            for key, _ in pairs:
+                if key not in found:
+                    break
+                del found[key]
+            raise BadData(f"{where} has the key {key!r} twice in one object: give it once")
+        return found
+
+    return json.loads(text, object_pairs_hook=members)
+
+
 def with_pairs(data: Data | None, pairs: Sequence[str]) -> Data:
-    """Data with `key=value` words added: valid JSON values are parsed, all others are strings."""
+    """Data with `key=value` words added, which win: valid JSON is parsed, all other values are strings."""
     value = dict(data.value or {}) if data is not None else {}
+    given: set[str] = set()
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not key or not equals:
             raise click.UsageError(
                 f"{pair!r} is not KEY=VALUE; alternatives: --data JSON, --data @FILE, --data -"
             )
+        if key in given:
+            raise click.UsageError(f"the key {key!r} is given twice: give it once, as a key has one value")
+        given.add(key)
         try:
-            value[key] = json.loads(text)
+            value[key] = parsed(text, f"the value of {key!r}")
         except (ValueError, RecursionError):
             value[key] = text
     return Data(value if value or data is not None else None)

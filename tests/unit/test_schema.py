@@ -1,9 +1,11 @@
 """Data in the class that a task asks for, made as the class makes itself."""
 
 import dataclasses
+import datetime as dt
 import enum
+import json
 import math
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import attrs
 import msgspec
@@ -11,6 +13,7 @@ import pytest
 
 from pytask import PyTask, Task, codec, schema
 from pytask.client.enqueue import payload
+from pytask.domain.data_schemas import unfit
 from pytask.domain.errors import BadData, BadTaskClass
 
 
@@ -40,6 +43,18 @@ class Pace:
 
     def __post_init__(self):
         self.doubled = 2 * self.step
+
+
+@dataclasses.dataclass
+class Seeded:
+    size: int
+    seed: dataclasses.InitVar[int]
+    word: "dataclasses.InitVar[str]" = "a"
+    limit: ClassVar[int] = 9
+    noise: str = dataclasses.field(init=False, default="")
+
+    def __post_init__(self, seed, word):
+        self.noise = word * seed
 
 
 class Named(TypedDict):
@@ -182,6 +197,68 @@ def test_a_number_that_json_has_no_form_for_is_refused_with_its_path(number, mad
         codec.encode(made(number), "it")
 
 
+class Size(enum.IntEnum):
+    S = 1
+    L = 2
+
+
+DAY = dt.date(2026, 12, 1)
+KEYED = [
+    (int, {1: "a", -2: "b"}),
+    (float, {1.5: "a"}),
+    (Size, {Size.L: "a"}),
+    (Literal[1, "x"], {1: "a", "x": "b"}),
+    (dt.date, {DAY: "a"}),
+    (int | None, {7: "a"}),
+    (str, {"1": "a"}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), KEYED)
+def test_keys_of_other_types_than_strings_come_from_strings(key, value):
+    holder = attrs.make_class("Holder", {"by": attrs.field(type=dict[key, str])})
+
+    class Typed(TypedDict):
+        by: dict[key, str]
+
+    data = json.loads(codec.encode(value, "it"))
+    for into, given in ((dict[key, str], data), (holder, {"by": data}), (Typed, {"by": data})):
+        schema.check(into, "demo")
+        assert unfit(schema.json_schema(into), given) is None
+    assert decoded(dict[key, str], value) == value
+    assert decoded(holder, {"by": value}).by == value
+    assert decoded(Typed, {"by": value})["by"] == value
+    assert codec.decode_data(codec.encode(schema.plain(holder(value)), "it"), holder) == holder(value)
+
+
+def test_a_key_of_another_type_is_refused():
+    with pytest.raises(BadData, match="Expected `int`, got `str` - at `key` in"):
+        decoded(dict[int, str], {"one": "a"})
+
+
+def test_a_parameter_that_an_instance_does_not_keep_is_data():
+    schema.check(Seeded, "demo")
+    assert decoded(Seeded, {"size": 1, "seed": 3}).noise == "aaa"
+    assert decoded(Seeded, {"size": 1, "seed": 2, "word": "b"}).noise == "bb"
+    for value, text in (
+        ({"size": 1}, "missing required field `seed`"),
+        ({"size": 1, "seed": "3"}, r"Expected `int`, got `str` - at `\$\.seed`"),
+        ({"size": 1, "seed": 3, "limit": 5}, "unknown field `limit`"),
+        ({"size": 1, "seed": 3, "noise": "x"}, "unknown field `noise`"),
+    ):
+        with pytest.raises(BadData, match=text):
+            decoded(Seeded, value)
+        assert unfit(schema.json_schema(Seeded), value) is not None
+    assert unfit(schema.json_schema(Seeded), {"size": 1, "seed": 3, "word": "b"}) is None
+
+
+def test_an_instance_that_keeps_too_little_cannot_be_sent():
+    holder = attrs.make_class("Holder", {"of": attrs.field(type=list[Seeded])})
+    for value in (Seeded(1, 2), holder([Seeded(1, 2)])):
+        with pytest.raises(BadData, match=r"instance of Seeded .*: seed, word \(InitVar\). Pass a dict"):
+            schema.plain(value)
+
+
 class Opaque:
     """JSON has no form for it."""
 
@@ -201,6 +278,11 @@ class Converted:
     one: Opaque = attrs.field(converter=lambda _: Opaque())
 
 
+@attrs.define
+class Flagged:
+    of: dict[bool, int]
+
+
 @pytest.mark.parametrize(
     ("into", "text"),
     [
@@ -209,6 +291,8 @@ class Converted:
         (Place("x"), "is Place"),
         (Holds, "the field 'many' has the type the class .*Opaque, which JSON cannot represent"),
         (Node, "Node refers to itself"),
+        (Flagged, "the field 'of' is a dict with keys that no JSON object can have"),
+        (dict[tuple[int, int], str], "it is a dict with keys that no JSON object can have"),
     ],
 )
 def test_a_data_class_that_cannot_be_is_refused_when_it_is_added(into, text):

@@ -89,8 +89,10 @@ def command(
 
 
 def _json(text: str) -> str:
+    from pytask.cli.data import parsed
+
     try:
-        return json.dumps(json.loads(text))
+        return json.dumps(parsed(text, "--saved"))
     except ValueError as error:
         raise click.BadParameter(f"--saved is not JSON: {error}") from None
 
