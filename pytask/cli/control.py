@@ -30,6 +30,7 @@ OUTCOMES = (
 WORDS: dict[type[PytaskError], str] = {
     NoSuchTask: "no such task",
     errors.AmbiguousId: "ambiguous",
+    errors.UnfitData: "refused",
     errors.BadData: "no task",
     errors.WrongKeyType: "no task",
     errors.TaskRunning: "runs",
@@ -89,6 +90,31 @@ def running(act: Act, *, written: bool) -> Act:
 
     def checked(ids: list[str]) -> dict[str, Found]:
         return {task_id: _run_of(one, written=written) for task_id, one in act(ids).items()}
+
+    return checked
+
+
+def fitting(act: Act, remote: Remote, data: Any) -> Act:
+    """Wrap an operation that writes data: a task whose workers would all refuse it stays unchanged."""
+    from pytask.client.reload import functions_of
+    from pytask.shown.data_checks import check_data
+
+    known: dict[str, errors.UnfitData | None] = {"": None}
+
+    def fault_of(function: str) -> errors.UnfitData | None:
+        if function not in known:
+            known[function] = None
+            try:
+                check_data(remote.tasks, function, data)
+            except errors.UnfitData as error:
+                known[function] = error
+        return known[function]
+
+    def checked(ids: list[str]) -> dict[str, Found]:
+        functions = remote.driver.run(functions_of(remote.partitions, ids))
+        faults = {i: fault for i in ids if (fault := fault_of(functions[i])) is not None}
+        fit = [i for i in ids if i not in faults]
+        return {**faults, **(act(fit) if fit else {})}
 
     return checked
 

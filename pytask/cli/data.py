@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from pytask.domain.errors import BadData
+from pytask.shown.data_checks import parsed
 
 
 class Data(NamedTuple):
@@ -49,22 +50,6 @@ def read_data(word: str) -> Data:
     if not isinstance(value, dict):
         raise BadData(f'{where} must be a JSON object such as {{"url": "..."}}, not {type(value).__name__}')
     return Data(value)
-
-
-def parsed(text: str, where: str) -> Any:
-    """A JSON value.  Raises `BadData` for a key that an object has twice: one of its values would be lost."""
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            for key, _ in pairs:
-                if key not in found:
-                    break
-                del found[key]
-            raise BadData(f"{where} has the key {key!r} twice in one object: give it once")
-        return found
-
-    return json.loads(text, object_pairs_hook=members)
 
 
 def with_pairs(data: Data | None, pairs: Sequence[str]) -> Data:

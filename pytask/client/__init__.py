@@ -19,6 +19,7 @@ from pytask.client.records import (
     Outcome,
     Page,
     Stack,
+    Stacks,
     Worker,
 )
 from pytask.client.schedule_records import ScheduleInfo
@@ -43,6 +44,7 @@ __all__ = [
     "Rollback",
     "ScheduleInfo",
     "Stack",
+    "Stacks",
     "TaskInfo",
     "Worker",
 ]

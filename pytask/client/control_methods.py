@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pytask.client.lazy import control, pausing, reload, requeue, stacks
-from pytask.client.records import Outcome, Stack
+from pytask.client.records import Outcome, Stacks
 from pytask.domain.messages import Command
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class ControlMethods:
         """As `pause`, for many tasks and without waiting; an outcome for each, in order."""
         return self._driver.run(control.steer_many(self._partitions, Command.PAUSE, [*ids]))
 
-    def stacks(self, id: str, *, wait: float = 5.0) -> list[Stack]:  # noqa: A002
+    def stacks(self, id: str, *, wait: float = 5.0) -> Stacks:  # noqa: A002
         """Where the code of a running task is: the stacks of its greenlets, threads and coroutines.
 
         Its worker is asked by a message, and answers by an event; nothing is stored.
@@ -178,7 +178,7 @@ class ControlMethods:
             wait: Seconds to wait for the answer.
 
         Returns:
-            At most 50 stacks, that of `start()` first.
+            At most 50 stacks, that of `start()` first; its `more` tells whether there are more.
 
         Raises:
             NoSuchTask: There is no such task.
@@ -318,7 +318,7 @@ class AsyncControlMethods:
         """As `pytask.Client.pause_many`."""
         return await self._driver.run(control.steer_many(self._partitions, Command.PAUSE, [*ids]))
 
-    async def stacks(self, id: str, *, wait: float = 5.0) -> list[Stack]:  # noqa: A002
+    async def stacks(self, id: str, *, wait: float = 5.0) -> Stacks:  # noqa: A002
         """As `pytask.Client.stacks`."""
         return await self._driver.run(stacks.stacks(self._partitions, id, wait))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -169,3 +169,18 @@ class Stack:
 
     of: str  # what it is, and its name: `greenlet Greenlet-0`
     frames: tuple[Frame, ...]  # at most 30
+
+
+class Stacks(list[Stack]):
+    """The stacks of a run, that of `start()` first.
+
+    Attributes:
+        more: Whether the run has more stacks than these.
+    """
+
+    __slots__ = ("more",)
+
+    def __init__(self, stacks: Iterable[Stack] = (), *, more: bool = False) -> None:
+        """Hold them."""
+        super().__init__(stacks)
+        self.more = more

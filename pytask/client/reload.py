@@ -86,13 +86,22 @@ def reload(partitions: Partitions, task_id: str, data: Any, wait: float, *, sett
 
 def epochs_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, int]]:
     """The epochs of tasks; 0 if there is no such task."""
+    found = yield from _field_of(partitions, ids, "epoch")
+    return {i: int(raw) if raw.isdigit() else 0 for i, raw in found.items()}
+
+
+def functions_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, str]]:
+    """The functions of tasks; "" if there is no such task, or it may not be read."""
+    found = yield from _field_of(partitions, ids, "function")
+    return {i: raw.decode(errors="replace") for i, raw in found.items()}
+
+
+def _field_of(partitions: Partitions, ids: Iterable[str], field: str) -> Op[dict[str, bytes]]:
+    """A field of their hashes; b"" where it cannot be read."""
     names = list(dict.fromkeys(ids))
-    words = [(partitions.of(i), ("HGET", partitions.keys[partitions.of(i)].task(i), "epoch")) for i in names]
+    words = [(partitions.of(i), ("HGET", partitions.keys[partitions.of(i)].task(i), field)) for i in names]
     found = yield from ask_all(words, tolerant=True)
-    return {
-        i: int(raw) if isinstance(raw, bytes) and raw.isdigit() else 0
-        for i, raw in zip(names, found, strict=True)
-    }
+    return {i: raw if isinstance(raw, bytes) else b"" for i, raw in zip(names, found, strict=True)}
 
 
 def reload_many(

@@ -8,7 +8,7 @@ from typing import Any
 from pytask.client.operations import Now, Op, ask
 from pytask.client.partitions import Partitions
 from pytask.client.queries import get
-from pytask.client.records import Frame, Stack
+from pytask.client.records import Frame, Stack, Stacks
 from pytask.client.watch import EventStream, read_event
 from pytask.domain import lifecycle as life
 from pytask.domain import messages
@@ -18,7 +18,7 @@ from pytask.domain.errors import TaskNotRunning, TimedOut
 READ = 1.0  # seconds of one read, after which the worker is asked again
 
 
-def stacks(partitions: Partitions, task_id: str, wait: float) -> Op[list[Stack]]:
+def stacks(partitions: Partitions, task_id: str, wait: float) -> Op[Stacks]:
     """Ask for them, and wait.  Raises `NoSuchTask`, `TaskNotRunning` or `TimedOut`."""
     partition = partitions.of(task_id)
     keys = partitions.keys[partition]
@@ -36,7 +36,7 @@ def stacks(partitions: Partitions, task_id: str, wait: float) -> Op[list[Stack]]
         for _, payload in (yield from stream.receive(min(READ, until - now))):
             event = read_event(task_id, payload)
             if event is not None and event.name == messages.Event.STACKS:
-                found = list(_read(event.data))
+                found = _read(event.data)
                 if found:
                     return found
         now = yield Now()
@@ -47,9 +47,13 @@ def stacks(partitions: Partitions, task_id: str, wait: float) -> Op[list[Stack]]
     raise TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), task.state)
 
 
-def _read(data: Any) -> Iterator[Stack]:
+def _read(data: Any) -> Stacks:
     """What a worker told; a task may emit events of that name, too."""
-    told = data.get("stacks") if isinstance(data, dict) else None
+    told = data if isinstance(data, dict) else {}
+    return Stacks(_each(told.get("stacks")), more=told.get("more") is True)
+
+
+def _each(told: Any) -> Iterator[Stack]:
     for one in told if isinstance(told, list) else ():
         if isinstance(one, dict) and isinstance(one.get("frames"), list):
             frames = tuple(_frame(place) for place in one["frames"] if _is_place(place))

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+from pytask.domain.errors import BadData, UnfitData
 
 if TYPE_CHECKING:
     from pytask.client.reader import Reader
+
+
+def parsed(text: str, where: str) -> Any:
+    """A JSON value.  Raises `BadData` for a key that an object has twice: one of its values would be lost."""
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            for key, _ in pairs:
+                if key not in found:
+                    break
+                del found[key]
+            raise BadData(f"{where} has the key {key!r} twice in one object: give it once")
+        return found
+
+    return json.loads(text, object_pairs_hook=members)
 
 
 def check_data(client: Reader, function: str, data: Any) -> None:
@@ -15,7 +34,7 @@ def check_data(client: Reader, function: str, data: Any) -> None:
     decides.  So does all of it where we may not read the workers.
     """
     from pytask.domain.data_schemas import unfit
-    from pytask.domain.errors import Denied, UnfitData
+    from pytask.domain.errors import Denied
 
     try:
         workers = client.workers()

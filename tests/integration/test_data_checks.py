@@ -17,6 +17,7 @@ OLD = """
         street: str
         number: int
         token: str = ""
+        stay: bool = False
 
     class Post(Task):
         class Config:
@@ -24,6 +25,8 @@ OLD = """
             DATA = Parcel
             SECRET = ("token",)
         def start(self):
+            while self.task_data.stay:
+                self.sleep(60)
             return self.task_data.street
 
     class Free(Task):
@@ -80,6 +83,35 @@ def test_data_that_fits_no_worker_is_refused_before_it_is_sent(worker, client, c
     assert made.exit_code == 0
     until(lambda: client.hget(made.stdout.strip(), "state") == "ERROR", "the worker refuses it")
     assert cli("schedule", "add", "daily", "post", "--every", "1h", "street=Elm", "--no-check").exit_code == 0
+
+
+def test_new_data_of_a_running_task_is_checked_in_the_same_way(worker, client, cli):
+    worker("old", OLD)
+    data = {"street": "Elm", "number": 1, "stay": True}
+    client.hset("other", mapping={"function": "unheard", "state": "RUNNING", "data": "{}"})
+    assert cli("new", "post", "--data", json.dumps(data), "--id", "mine").exit_code == 0
+    until(lambda: client.hget("mine", "state") == "RUNNING", "it runs")
+    before = client.hget("mine", "data")
+    for words in (["mine"], ["--name", "post", "-y"]):
+        shown = cli("reload", *words, "--data", '{"street": "Elm", "number": "s3cr3t"}')
+        assert (shown.exit_code, shown.stdout.split()[-3:-1]) == (2, ["mine", "refused"])
+        assert "[PT240] the data does not fit 'post': $.number is wrong: expected integer, got string" in (
+            " ".join(shown.stderr.split())
+        )
+        assert "--no-check" in shown.stderr
+        assert "s3cr3t" not in shown.stdout + shown.stderr
+        assert (client.hget("mine", "data"), client.hget("mine", "control")) == (before, None)
+    # Of several, those that may take it do; and the fix fixes it, as does the other way out.
+    shown = cli("reload", "mine", "other", "--data", '{"n": 1}', "-o", "json")
+    found = {one["id"]: one["outcome"] for one in json.loads(shown.stdout)["items"]}
+    assert (found["mine"], found["other"] != "refused") == ("refused", True)
+    assert (client.hget("mine", "data"), client.hget("other", "data")) == (before, '{"n":1}')
+    ready = cli("reload", "mine", "--wait", "20", "--data", json.dumps(data | {"number": 2}))
+    assert (ready.exit_code, json.loads(client.hget("mine", "data"))["number"]) == (0, 2)
+    forced = cli("reload", "mine", "--wait", "20", "--no-check", "--data", '{"street": "Elm"}')
+    assert forced.exit_code != 0
+    assert "PT240" not in forced.stderr
+    assert "PT049" in forced.stderr  # its worker has refused it
 
 
 def test_a_secret_is_not_in_the_refusal(worker, cli):

@@ -35,6 +35,13 @@ TASKS = """
         def writes(self):
             gevent.sleep(1000)
 
+    class Crowd(Task):
+        class Config:
+            NAME = "crowd"
+        def start(self):
+            for _ in range(55):
+                gevent.spawn(gevent.sleep, 1000)
+
     class Deep(Task):
         class Config:
             NAME = "deep"
@@ -101,6 +108,19 @@ def test_coroutines_by_command_line(client, site):
     client.stop(task_id, wait=PATIENCE)
     late = done(cli_tools.pytask("stacks", task_id, *words))
     assert (late.returncode, "no code of it is running" in late.stderr) == (1, True)
+
+
+def test_more_than_are_told_are_not_dropped_in_silence(client, site):
+    task_id = client.start("crowd")
+    client.wait(task_id, "RUNNING", PATIENCE)
+    until(lambda: client.stacks(task_id, wait=PATIENCE).more, "all have begun")
+    words = ("stacks", task_id, "--wait", PATIENCE, "--redis", site[0])
+    assert done(cli_tools.pytask(*words)).stdout.endswith(
+        "\nmore stacks are not shown: these are the first 50\n"
+    )
+    told = json.loads(done(cli_tools.pytask(*words, "-o", "json")).stdout)
+    assert (len(told["stacks"]), told["more"]) == (50, True)
+    client.stop(task_id, wait=PATIENCE)
 
 
 def test_a_blocked_event_loop_does_not_answer(client, site):

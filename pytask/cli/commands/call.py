@@ -89,7 +89,7 @@ def command(
 
 
 def _json(text: str) -> str:
-    from pytask.cli.data import parsed
+    from pytask.shown.data_checks import parsed
 
     try:
         return json.dumps(parsed(text, "--saved"))

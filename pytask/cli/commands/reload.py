@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --wait: wait until the run with new data is 10 s old, or was rolled back.",
 )
+@options.no_check
 @options.remote
 @choices.tasks
 @options.form
@@ -39,18 +40,20 @@ def command(
     data: str | None,
     wait: float,
     settled: bool,
+    no_check: bool,
     remote: Remote,
     printer: Printer,
 ) -> None:
     """Give running tasks the current data from their hash: in place, or by a new run.
 
-    --data first writes the same new data to all of them. A worker validates the data before it stops a run:
+    --data first writes the same new data to all of them, except where it fits none of the workers that run
+    now, as they show for each function. A worker validates the data before it stops a run:
     if the data is invalid, the run continues unchanged, its hash gets the old data back, and --wait and
     `pytask why` report the reason. If the task fails within 10 s, it runs again with the old data. It
     is an error to name a task that is not running; use `pytask start` for it.
     """
     from pytask.cli import explain
-    from pytask.cli.control import Verb, carry_out, each, reloaded, running, together
+    from pytask.cli.control import Verb, carry_out, each, fitting, reloaded, running, together
     from pytask.cli.data import read_data
     from pytask.client.reload import ask, epochs_of
     from pytask.domain import lifecycle as life
@@ -77,6 +80,8 @@ def command(
 
     value = None if new is None else new.value
     act = together(many) if value is None else each(one)
+    if value is not None and not no_check:
+        act = fitting(act, remote, value)
     sent = act if choice.bulk else running(act, written=value is not None)
     verb = Verb(sent, finish=reloaded(remote, epochs, settled=settled), wait=wait)
     carry_out(printer, choice.batches("reload", meant, yes=yes), verb)

@@ -31,7 +31,8 @@ def command(task_id: str, wait: float, remote: Remote, printer: Printer) -> None
     """Show where the code of a running task is: the stacks of its greenlets and coroutines.
 
     Its worker is asked, and answers with an event; the task is not disturbed. At most 50 stacks are shown,
-    and the 30 innermost calls of each; the innermost is the last. ID may be a unique prefix of an id.
+    and the 30 innermost calls of each; the innermost is the last, and if there are more stacks, the last line
+    says so. ID may be a unique prefix of an id.
     """
     import attrs
 
@@ -39,8 +40,11 @@ def command(task_id: str, wait: float, remote: Remote, printer: Printer) -> None
         return
     whole = remote.find(task_id)
     found = remote.tasks.stacks(whole, wait=wait)
-    fields = {"id": whole, "stacks": [attrs.asdict(one) for one in found]}
-    printer.record("stacks", fields, [("", line) for one in found for line in lines_of(one)])
+    fields = {"id": whole, "stacks": [attrs.asdict(one) for one in found], "more": found.more}
+    lines = [line for one in found for line in lines_of(one)]
+    if found.more:
+        lines.append(f"more stacks are not shown: these are the first {len(found)}")
+    printer.record("stacks", fields, [("", line) for line in lines])
 
 
 def lines_of(stack: Stack) -> Iterator[str]:

@@ -34,6 +34,7 @@ from pytask.domain.wording import ago, at
 from pytask.logger import get_logger
 from pytask.shown import facts as facts_read
 from pytask.shown import rows
+from pytask.shown.data_checks import parsed
 from pytask.shown.secrets import fields_of, masked_text
 from pytask.web.access import Right
 from pytask.web.drawing import lifecycle, timeline
@@ -194,7 +195,7 @@ class Task:
         if mark != _mark(task.raw_data):
             raise BadData("the data has changed since you began: compare, and send yours again")
         try:
-            value = json.loads(draft) if draft.strip() else None
+            value = parsed(draft, "the data") if draft.strip() else None
         except ValueError as error:
             raise BadData(f"no JSON: {error}") from None
         except RecursionError:

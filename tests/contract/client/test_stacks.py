@@ -22,8 +22,8 @@ def answer(both, task_id, *payloads):
         both.bench.publish(f"task-{task_id}", payload)
 
 
-def event(stacks):
-    return json.dumps({"event": "stacks", "data": {"run": "s:1", "stacks": stacks, "more": False}})
+def event(stacks, *, more=False):
+    return json.dumps({"event": "stacks", "data": {"run": "s:1", "stacks": stacks, "more": more}})
 
 
 @pytest.mark.wire
@@ -43,6 +43,15 @@ def test_places_that_make_no_sense_are_left_out(both):
     bad = [["f", "7", "g"], ["f", 7], "f", None, ["f", 7, "g"]]
     acting = Beside(answer, both, "t", event([{"of": "x", "frames": bad}]))
     assert both.client.stacks("t", wait=SOON) == [Stack(of="x", frames=(Frame("f", 7, "g"),))]
+    acting.over()
+
+
+@pytest.mark.parametrize(("told", "more"), [(True, True), (False, False), ("yes", False), (None, False)])
+def test_whether_there_are_more(both, told, more):
+    both.bench.running("t")
+    acting = Beside(answer, both, "t", event(TOLD, more=told))
+    found = both.client.stacks("t", wait=SOON)
+    assert (len(found), found.more) == (2, more)
     acting.over()
 
 

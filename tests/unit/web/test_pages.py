@@ -7,7 +7,7 @@ import re
 import pytest
 
 import pytask
-from pytask.client.records import Event, Frame, Stack
+from pytask.client.records import Event, Frame, Stack, Stacks
 from pytask.domain.samples import Sample
 from pytask.web.drawing import lifecycle, lines, owners, timeline
 from pytask.web.pages import task
@@ -160,8 +160,9 @@ def test_stacks_are_asked_of_the_worker_and_escaped(page, running, redis, monkey
     told = site.follow(site.post("/task?id=r", {"verb": "stacks"})).text
     assert "no worker told within 0.01 s" in told
     stack = Stack(of="greenlet <b>", frames=(Frame("/app/f.py", 7, "Feed.start"), Frame("x", 1, "<i>")))
-    monkeypatch.setattr(type(site.client), "stacks", lambda _self, _id, wait: [stack])
+    monkeypatch.setattr(type(site.client), "stacks", lambda _self, _id, wait: Stacks([stack], more=True))
     shown = site.post("/task?id=r", {"verb": "stacks"}).text
+    assert "More stacks are not shown: these are the first 1." in shown
     assert "greenlet &lt;b&gt;" in shown
     assert "Feed.start <small>/app/f.py:7</small>" in shown
     assert "<i>" not in shown
@@ -198,6 +199,7 @@ def test_new_data_is_checked_and_stored(page, client):
     mark = _mark(site, "a")
     for text, why in (
         ("{n: 2}", "no JSON"),
+        ('{"n": 1, "n": 2}', "twice in one object"),
         ("[1]", "JSON object"),
         ("", "JSON object"),
         ("[" * 100_000, "no JSON"),
