@@ -316,19 +316,6 @@ class PyTask:
         """The running worker, for inspection."""
         return self._worker
 
-    def _hold_lock(self) -> Life:
-        setting = self.settings.runtime_dir
-        try:
-            return Life(life_lock.hold(setting))
-        except Unusable as error:
-            if setting != OFF:
-                log.log(
-                    logging.WARNING if setting else logging.INFO,
-                    "[PT184] the death of this process can be known by silence only (%g s), as it has no lock"
-                        " file: %s", self.settings.timing.expiry, error,
-                )  # fmt: skip
-            return Life(reason=str(error))
-
     def start_with(self, ports: WorkerPorts) -> Worker:
         """`start()` in a process of this kind; returns the worker."""
         if self._worker is not None:
@@ -339,7 +326,7 @@ class PyTask:
         self.settings = of_this_process(self.settings, self._made_in)
         backends = self._backends()
         # What is kept in the memory of a process dies with it.
-        life = self._hold_lock() if any(one.cooperative for one in backends) else Life()
+        life = _hold_lock(self.settings) if any(one.cooperative for one in backends) else Life()
         ports = attrs.evolve(ports, schedules=tuple(self._schedules), life=life)
         worker = Worker(backends, self.settings, self.tasks, self._prestart, ports)
         worker.start()
@@ -362,22 +349,39 @@ class PyTask:
                 raise ConfigError("durable_acks needs a Redis client or URL, not a custom backend")
             backend: Backend = self._source
             return backend
-        settings = self.settings
-        options = BackendOptions(
-            namespace=settings.namespace,
-            call_timeout=settings.timing.call_timeout,
-            durable_acks=settings.durable_acks,
-            redis_connections=settings.redis_connections,
-            origin=self._origin,
-            retention=Retention(
-                ended=settings.keep_ended,
-                error=settings.keep_error,
-                stopped=settings.keep_stopped,
-                history=settings.history,
-            ),
-        )
-        return RedisBackend(given(self._source), options)
+        return _redis_backend(given(self._source), self.settings, self._origin)
 
 
 def _is_backend(source: Any) -> bool:
     return hasattr(source, "feed") and hasattr(source, "store")
+
+
+def _redis_backend(source: Any, settings: Settings, origin: str) -> RedisBackend:
+    retention = Retention(
+        ended=settings.keep_ended,
+        error=settings.keep_error,
+        stopped=settings.keep_stopped,
+        history=settings.history,
+    )
+    options = BackendOptions(
+        namespace=settings.namespace,
+        call_timeout=settings.timing.call_timeout,
+        durable_acks=settings.durable_acks,
+        redis_connections=settings.redis_connections,
+        origin=origin,
+        retention=retention,
+    )
+    return RedisBackend(source, options)
+
+
+def _hold_lock(settings: Settings) -> Life:
+    try:
+        return Life(life_lock.hold(settings.runtime_dir))
+    except Unusable as error:
+        if settings.runtime_dir != OFF:
+            log.log(
+                logging.WARNING if settings.runtime_dir else logging.INFO,
+                "[PT184] the death of this process can be known by silence only (%g s), as it has no lock"
+                    " file: %s", settings.timing.expiry, error,
+            )  # fmt: skip
+        return Life(reason=str(error))

@@ -8,23 +8,24 @@ class PytaskError(Exception):
 
     code = "PT000"
 
+    def __init_subclass__(cls, code: str = "", **others: object) -> None:
+        super().__init_subclass__(**others)
+        if code:
+            cls.code = code
+
     def __str__(self) -> str:
         return f"[{self.code}] {super().__str__()}"
 
 
-class IllegalMove(PytaskError):
+class IllegalMove(PytaskError, code="PT001"):
     """The lifecycle has no such transition."""
-
-    code = "PT001"
 
     def __init__(self, state: object, trigger: object) -> None:
         super().__init__(f"a task in {state} cannot {trigger}: the lifecycle has no such transition")
 
 
-class NotPatched(PytaskError):
+class NotPatched(PytaskError, code="PT010"):
     """The worker runs in an unpatched process, where a socket call blocks every greenlet."""
-
-    code = "PT010"
 
     def __init__(self, early: str = "") -> None:
         first = f" {early} was imported before any patching." if early else ""
@@ -35,10 +36,8 @@ class NotPatched(PytaskError):
         )
 
 
-class WrongThread(PytaskError):
+class WrongThread(PytaskError, code="PT014"):
     """A method of a task that needs the event loop's thread was called in a native thread."""
-
-    code = "PT014"
 
     def __init__(self, task: str) -> None:
         super().__init__(
@@ -49,16 +48,12 @@ class WrongThread(PytaskError):
         )
 
 
-class NotInLoop(PytaskError):
+class NotInLoop(PytaskError, code="PT215"):
     """Something that a coroutine of a task cannot do, in the native thread of the asyncio loop."""
 
-    code = "PT215"
 
-
-class TooManyEvents(PytaskError):
+class TooManyEvents(PytaskError, code="PT216"):
     """A coroutine emits faster than Redis accepts events, and does not wait for it."""
-
-    code = "PT216"
 
     def __init__(self, task: str) -> None:
         super().__init__(
@@ -67,383 +62,276 @@ class TooManyEvents(PytaskError):
         )
 
 
-class ConfigError(PytaskError):
+class ConfigError(PytaskError, code="PT020"):
     """An invalid setting, task class or command line."""
 
-    code = "PT020"
 
-
-class BadFailover(ConfigError):
+class BadFailover(ConfigError, code="PT190"):
     """A failover time that is too short or too long to be safe beside workers with other times."""
 
-    code = "PT190"
 
-
-class BadPatch(ConfigError):
+class BadPatch(ConfigError, code="PT011"):
     """An invalid `--patch` value."""
 
-    code = "PT011"
 
-
-class ImportedEarly(ConfigError):
+class ImportedEarly(ConfigError, code="PT012"):
     """Modules were imported before `pytask run` could patch, and do not work."""
 
-    code = "PT012"
 
-
-class BadTaskClass(ConfigError):
+class BadTaskClass(ConfigError, code="PT021"):
     """An object that is not a usable task class was added to an app."""
 
-    code = "PT021"
 
-
-class UnknownTask(ConfigError):
+class UnknownTask(ConfigError, code="PT022"):
     """A task name that no class of this app has."""
 
-    code = "PT022"
 
-
-class BadTarget(ConfigError):
+class BadTarget(ConfigError, code="PT023"):
     """`pytask run TARGET` could not find an app or task classes."""
 
-    code = "PT023"
 
-
-class UnsupportedClient(ConfigError):
+class UnsupportedClient(ConfigError, code="PT024"):
     """An unsupported Redis client, or a version of one that is known to mix up replies."""
 
-    code = "PT024"
 
-
-class UnsupportedServer(ConfigError):
+class UnsupportedServer(ConfigError, code="PT027"):
     """The Redis server is too old for the commands that pytask uses."""
 
-    code = "PT027"
 
-
-class NameClash(ConfigError):
+class NameClash(ConfigError, code="PT025"):
     """Another project called pytask is installed too; it has the same import name and script."""
 
-    code = "PT025"
 
-
-class BadConfigFile(ConfigError):
+class BadConfigFile(ConfigError, code="PT028"):
     """A configuration file that cannot be read, or that contains an unknown setting."""
 
-    code = "PT028"
 
-
-class SharedChannels(ConfigError):
+class SharedChannels(ConfigError, code="PT138"):
     """Workers with another db number of the same Redis receive the same control messages."""
 
-    code = "PT138"
 
-
-class UnsafeFolder(ConfigError):
+class UnsafeFolder(ConfigError, code="PT140"):
     """Another user could write to a directory that must be private."""
 
-    code = "PT140"
 
-
-class RunsAsInit(ConfigError):
+class RunsAsInit(ConfigError, code="PT120"):
     """A worker with a hard deadline is the init process of its container (PID 1)."""
 
-    code = "PT120"
 
-
-class BrokenTarget(PytaskError):
+class BrokenTarget(PytaskError, code="PT026"):
     """The module given to `pytask run` raised while it was imported; the text ends with its traceback."""
 
-    code = "PT026"
 
-
-class BadData(PytaskError):
+class BadData(PytaskError, code="PT030"):
     """Data that is not JSON, is not an object, or does not fit `Config.DATA`."""
-
-    code = "PT030"
 
     def __init__(self, text: str = "", path: str = "$") -> None:
         super().__init__(text)
         self.path = path  # of the invalid value, `$` for the whole data
 
 
-class UnfitData(BadData):
+class UnfitData(BadData, code="PT240"):
     """Data that does not fit what running workers show of its function; nothing was sent."""
 
-    code = "PT240"
 
-
-class BadSchedule(BadData):
+class BadSchedule(BadData, code="PT155"):
     """An invalid schedule: its times, its zone, or another of its fields."""
 
-    code = "PT155"
 
-
-class BadSave(BadData):
+class BadSave(BadData, code="PT151"):
     """A value that `self.save()` cannot store: it has no JSON form, or is over 64 KiB."""
 
-    code = "PT151"
 
-
-class BadSaved(BadData):
+class BadSaved(BadData, code="PT152"):
     """The field `saved` of a task is not JSON, or too large: no run can begin with it."""
 
-    code = "PT152"
 
-
-class ReloadRefused(PytaskError):
+class ReloadRefused(PytaskError, code="PT049"):
     """A reload whose data does not fit: the run continues with its current data."""
 
-    code = "PT049"
-
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)
         self.state = state
 
 
-class ReloadRolledBack(PytaskError):
+class ReloadRolledBack(PytaskError, code="PT164"):
     """A reload whose run failed soon: the task runs again with its previous data."""
 
-    code = "PT164"
-
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)
         self.state = state
 
 
-class TaskFailed(PytaskError):
+class TaskFailed(PytaskError, code="PT040"):
     """Raised by a task with `raise self.Error("...")`: ERROR with this text and no traceback."""
-
-    code = "PT040"
 
     def __str__(self) -> str:
         # The text is the user's own and is stored unchanged.
         return Exception.__str__(self)
 
 
-class FatalFailure(TaskFailed):
+class FatalFailure(TaskFailed, code="PT044"):
     """Raised by a task with `raise self.Fatal("...")`: the same, and no restart policy retries it."""
 
 
 class NotRun(PytaskError):
     """A task without a run was asked for something that only a run has: id, Redis client, events."""
 
-    code = "PT044"
 
-
-class StoreError(PytaskError):
+class StoreError(PytaskError, code="PT050"):
     """A Redis operation failed, or its outcome is unknown."""
 
-    code = "PT050"
     queued: tuple[str, ...] = ()  # of tasks that were started together: ids that are certainly queued
 
 
-class Unavailable(StoreError):
+class Unavailable(StoreError, code="PT051"):
     """No answer: the outcome is unknown.  The same request with the same run ids may be repeated."""
 
-    code = "PT051"
 
-
-class OutcomeUnknown(PytaskError):
+class OutcomeUnknown(PytaskError, code="PT145"):
     """Redis was lost after a write of `self.redis` was sent: it may or may not have been executed.
 
     The raised error is also one of the client library: `redis.ConnectionError` or `TimeoutError`.
     """
 
-    code = "PT145"
 
-
-class Refused(StoreError):
+class Refused(StoreError, code="PT052"):
     """Redis refused the command: OOM, READONLY, MISCONF, NOREPLICAS, BUSY, CLUSTERDOWN."""
-
-    code = "PT052"
 
     def __init__(self, text: str = "", word: str = "") -> None:
         super().__init__(text)
         self.word = word  # one of those above; "" for any other error
 
 
-class FailoverSuspected(Refused):
+class FailoverSuspected(Refused, code="PT055"):
     """A different server answered: nothing was done.  The next renewal checks again."""
 
-    code = "PT055"
 
-
-class Denied(StoreError):
+class Denied(StoreError, code="PT053"):
     """NOAUTH, WRONGPASS or NOPERM: the address or the permissions are wrong."""
 
-    code = "PT053"
 
-
-class TooLarge(StoreError):
+class TooLarge(StoreError, code="PT134"):
     """Data that Redis refuses although it accepts smaller requests: these tasks are not queued."""
-
-    code = "PT134"
 
     def __init__(self, text: str = "", ids: tuple[str, ...] = ()) -> None:
         super().__init__(text)
         self.ids = ids
 
 
-class WrongKeyType(StoreError):
+class WrongKeyType(StoreError, code="PT054"):
     """One of pytask's own keys has another type."""
 
-    code = "PT054"
 
-
-class TaskExists(PytaskError):
+class TaskExists(PytaskError, code="PT084"):
     """Another task has this id; starting the same task twice with equal data is not an error."""
 
-    code = "PT084"
 
-
-class TaskRunning(PytaskError):
+class TaskRunning(PytaskError, code="PT085"):
     """The task is running, but the operation needs a task that is not."""
 
-    code = "PT085"
 
-
-class NoListeners(PytaskError):
+class NoListeners(PytaskError, code="PT086"):
     """The control request is stored in Redis, but no worker is subscribed that could carry it out."""
-
-    code = "PT086"
 
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)
         self.state = state  # that the task was in; None where it is not known
 
 
-class TaskNotRunning(PytaskError):
+class TaskNotRunning(PytaskError, code="PT088"):
     """The task is not running, but the operation needs a run."""
 
-    code = "PT088"
-
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)
         self.state = state
 
 
-class RunFailed(PytaskError):
+class RunFailed(PytaskError, code="PT141"):
     """The task was started, ran and failed before the wait for its start ended."""
 
-    code = "PT141"
-
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)
         self.state = state
 
 
-class MissingExtra(ConfigError):
+class MissingExtra(ConfigError, code="PT195"):
     """A package of an extra is not installed."""
 
-    code = "PT195"
 
-
-class OpenToTheWorld(ConfigError):
+class OpenToTheWorld(ConfigError, code="PT196"):
     """The page would be reachable from other machines without a login."""
 
-    code = "PT196"
 
-
-class BadPasswordFile(ConfigError):
+class BadPasswordFile(ConfigError, code="PT197"):
     """The file of users cannot be used."""
 
-    code = "PT197"
 
-
-class InsideWorker(PytaskError):
+class InsideWorker(PytaskError, code="PT198"):
     """The page is in the process of a worker, where a slow browser could delay renewals."""
 
-    code = "PT198"
 
-
-class BadCursor(ConfigError):
+class BadCursor(ConfigError, code="PT087"):
     """A cursor that `list()` did not return."""
 
-    code = "PT087"
 
-
-class ServerNotFound(PytaskError):
+class ServerNotFound(PytaskError, code="PT060"):
     """No redis-server or valkey-server program was found."""
 
-    code = "PT060"
 
-
-class ServerFailed(PytaskError):
+class ServerFailed(PytaskError, code="PT061"):
     """The embedded server did not start, or its directory is in use."""
 
-    code = "PT061"
 
-
-class NoSuchTask(PytaskError):
+class NoSuchTask(PytaskError, code="PT080"):
     """No task has this id or an id with this prefix."""
-
-    code = "PT080"
 
     def __init__(self, text: str = "", near: str = "") -> None:
         super().__init__(text)
         self.near = near  # a similar id, if one was found
 
 
-class NoSuchSchedule(NoSuchTask):
+class NoSuchSchedule(NoSuchTask, code="PT156"):
     """No schedule has this name."""
 
-    code = "PT156"
 
-
-class AmbiguousId(PytaskError):
+class AmbiguousId(PytaskError, code="PT081"):
     """Several ids have the given prefix, or there are too many tasks to be sure."""
 
-    code = "PT081"
 
-
-class TimedOut(PytaskError):
+class TimedOut(PytaskError, code="PT082"):
     """The awaited event did not happen in time."""
-
-    code = "PT082"
 
     def __init__(self, text: str = "", state: str | None = None) -> None:
         super().__init__(text)
         self.state = state  # that the task was in; None where it is not known
 
 
-class Unhealthy(PytaskError):
+class Unhealthy(PytaskError, code="PT083"):
     """A worker or something it depends on is unhealthy."""
 
-    code = "PT083"
 
-
-class NotSimulated(ConfigError):
+class NotSimulated(ConfigError, code="PT225"):
     """Something that virtual time does not have."""
 
-    code = "PT225"
 
-
-class BadDjangoSettings(ConfigError):
+class BadDjangoSettings(ConfigError, code="PT250"):
     """Django's settings do not say where its tasks run, or have an invalid option."""
 
-    code = "PT250"
 
-
-class BadDjangoTask(PytaskError):
+class BadDjangoTask(PytaskError, code="PT251"):
     """A task of Django that pytask cannot queue or run, or a name that is not one."""
 
-    code = "PT251"
 
-
-class TaskStopped(PytaskError):
+class TaskStopped(PytaskError, code="PT252"):
     """In the errors of a result of Django: the task was stopped, so it has no return value."""
-
-    code = "PT252"
 
     def __init__(self, task_id: str = "") -> None:
         super().__init__(f"task {task_id} was stopped before it ended: pytask start {task_id} runs it again")
 
 
-class Unwatched(PytaskError):
+class Unwatched(PytaskError, code="PT236"):
     """Files whose changes cannot be reported."""
-
-    code = "PT236"
 
 
 def may_be_size(error: Exception) -> bool:

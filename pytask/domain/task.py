@@ -6,8 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, ParamSpec, cast, overload
 
 from pytask.domain.errors import FatalFailure, TaskFailed
-from pytask.domain.occurrences import Scheduled
-from pytask.domain.run_port import NoRun, RunPort
+from pytask.domain.run_facts import RunFacts
 from pytask.domain.task_config import TaskConfig
 from pytask.domain.task_log import progress_of
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:  # for type checkers only
 
     from _typeshed import StrOrBytesPath
     from gevent import Greenlet
-    from redis import Redis
     from typing_extensions import TypeVar
 
     Data = TypeVar("Data", default=Any)
@@ -31,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Task(Generic[Data]):
+class Task(RunFacts, Generic[Data]):
     """A long-running job: subclass it, give its `Config` a `NAME`, and write `start()`.
 
     A run lasts until `start()` has returned *and* every greenlet spawned under it has ended.  What `start()`
@@ -53,7 +51,6 @@ class Task(Generic[Data]):
     Error: ClassVar[type[TaskFailed]] = TaskFailed
     Fatal: ClassVar[type[FatalFailure]] = FatalFailure
     task_data: Data
-    _run: RunPort = cast("RunPort", NoRun())
 
     def __init__(self, task_data: Data = None) -> None:  # type: ignore[assignment]
         """Set `self.task_data`."""
@@ -299,76 +296,3 @@ class Task(Generic[Data]):
             NotRun: No worker runs this task.
         """
         return self._run.subprocess(args, **options)
-
-    @property
-    def saved(self) -> Any:
-        """The last value that this run or an earlier one gave to `save()`; None if there is none.
-
-        An end without an error (ENDED) removes it, as does `pytask start --fresh`.  Each access returns a
-        copy.
-
-        Raises:
-            NotRun: No worker runs this task.
-        """
-        return self._run.saved
-
-    @saved.setter
-    def saved(self, _: Any) -> None:
-        raise AttributeError(
-            "self.saved cannot be set: use self.save(value), which keeps it for the next run"
-        )
-
-    @property
-    def id(self) -> str:
-        """The id of the task.
-
-        Raises:
-            NotRun: No worker runs this task.
-        """
-        return self._run.id
-
-    @property
-    def epoch(self) -> int:
-        """Increases with every run of this id, also after data loss: a fencing token for other systems.
-
-        Raises:
-            NotRun: No worker runs this task.
-        """
-        return self._run.epoch
-
-    @property
-    def attempt(self) -> int:
-        """The number of this run: 1, then 1 more for each restart in a row by `Config.RESTART`.
-
-        A run after a hand-back, a reload or the death of a worker has the number of the run before it.
-
-        Raises:
-            NotRun: No worker runs this task.
-        """
-        return self._run.attempt
-
-    @property
-    def scheduled(self) -> Scheduled | None:
-        """The occurrence that started this task: its `schedule`, `scheduled_for` (seconds since 1970) and
-        `missed` (occurrences before it that were not started).  None if no schedule started it.
-
-        A run that follows a failure, a reload or a hand-back has that of the run before it.
-
-        Raises:
-            NotRun: No worker runs this task.
-        """
-        return self._run.scheduled
-
-    @property
-    def redis(self) -> Redis:
-        """A Redis client with the settings of the app's client, on connections shared by all tasks of a
-        worker.
-
-        It waits while Redis is unreachable (`Config.REDIS_WAIT`) and repeats only calls that are safe to
-        repeat.  A write whose reply was lost raises `pytask.errors.OutcomeUnknown`, which is a
-        `redis.ConnectionError` as well.
-
-        Raises:
-            NotRun: No worker runs this task.
-        """
-        return cast("Redis", self._run.client())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
 from types import FrameType
@@ -23,11 +23,11 @@ from pytask.runtime import coroutine_owner
 from pytask.runtime.aio import places
 from pytask.runtime.aio.family import Family, RunTask
 from pytask.runtime.aio.mailbox import Mailbox
+from pytask.runtime.aio.waits import AtGate, GreenletCall, Room
 from pytask.runtime.process.coroutine_frames import frames_of
 from pytask.runtime.runs.failure import describe
 from pytask.runtime.runs.run import Run
 
-ROOM, LONGEST_ROOM = 0.05, 1.0  # seconds between two looks whether events may be sent again
 CANCELLED = "killed: other code cancelled the coroutine of start()"
 
 
@@ -224,7 +224,7 @@ class RunCoroutines(Family):
             raise TooManyEvents(self.run.id)
         self.service.emitted += 1
         self.service.to_hub.put(self._emit, event)
-        return _Room(self)
+        return Room(self.crowded, self.run)
 
     def _emit(self, event: bytes) -> None:
         # In the event loop's thread.
@@ -272,7 +272,7 @@ class RunCoroutines(Family):
     async def gate(self) -> None:
         """Wait while the run is paused."""
         while self.run.paused:
-            waiter = _AtGate(self, asyncio.current_task(self.loop))
+            waiter = AtGate(self.run, self.service.to_loop)
             self.service.to_hub.put(waiter.reach)
             try:
                 await waiter.opened
@@ -281,13 +281,12 @@ class RunCoroutines(Family):
 
     async def in_greenlet(self, fn: Callable[[], Any]) -> Any:
         """Call `fn()` in a greenlet of the run."""
-        future = self.loop.create_future()
-        call = _GreenletCall(self, future, partial(copy_context().run, fn))
+        call = GreenletCall(self.run, self.service.to_loop, partial(copy_context().run, fn))
         self.service.to_hub.put(call.start)
         try:
-            return await future
+            return await call.future
         finally:
-            if not future.done() or future.cancelled():
+            if not call.future.done() or call.future.cancelled():
                 self.service.to_hub.put(call.kill)
 
     def client(self) -> Any:
@@ -310,112 +309,3 @@ def _current_borrower() -> Borrower | None:
 
 async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
-
-
-class _Room:
-    """What `self.emit()` returns in a coroutine: to await while too many events wait for Redis."""
-
-    __slots__ = ("_family",)
-
-    def __init__(self, family: RunCoroutines) -> None:
-        self._family = family
-
-    def __await__(self) -> Generator[Any, None, None]:
-        # The other thread makes room, and need not know who waits: a look at its numbers costs nothing.
-        pause = ROOM
-        while self._family.crowded(1) and not self._family.run.over:
-            yield from asyncio.sleep(pause).__await__()
-            pause = min(2 * pause, LONGEST_ROOM)
-
-
-class _AtGate:
-    """A coroutine at the gate of its run."""
-
-    __slots__ = ("_family", "_task", "opened")
-
-    def __init__(self, family: RunCoroutines, task: asyncio.Task[Any] | None) -> None:
-        self._family = family
-        self._task = task
-        self.opened = family.loop.create_future()
-
-    # In the event loop's thread:
-
-    def reach(self) -> None:
-        gate = self._family.run.pause
-        if gate is None:
-            self.go_on()
-        else:
-            gate.join(self)
-
-    def part(self) -> None:
-        gate = self._family.run.pause
-        if gate is not None:
-            gate.part(self)
-
-    def go_on(self) -> None:
-        """The run was resumed."""
-        self._family.service.to_loop.put(self._open)
-
-    def end(self) -> None:
-        """The run is being stopped."""
-        self._family.service.to_loop.put(self._end)
-
-    # In the thread of the asyncio loop:
-
-    def _open(self) -> None:
-        if not self.opened.done():
-            self.opened.set_result(None)
-
-    def _end(self) -> None:
-        task = self._task
-        if task is None or self.opened.done():
-            return
-        if isinstance(task, RunTask):
-            task.asked = True
-        task.cancel()
-
-
-class _GreenletCall:
-    """A function that a coroutine waits for, in a greenlet of its run."""
-
-    __slots__ = ("_family", "_fn", "_future", "_greenlet", "_killed")
-
-    def __init__(self, family: RunCoroutines, future: asyncio.Future[Any], fn: Callable[[], Any]) -> None:
-        self._family = family
-        self._future = future
-        self._fn = fn
-        self._greenlet: Any = None
-        self._killed = False
-
-    # In the event loop's thread:
-
-    def start(self) -> None:
-        if not self._killed:
-            self._greenlet = self._family.run.spawn(self._call)
-
-    def kill(self) -> None:
-        self._killed = True
-        if self._greenlet is not None:
-            self._greenlet.kill(block=False)
-
-    def _call(self) -> None:
-        put = self._family.service.to_loop.put
-        try:
-            value = self._fn()
-        except GreenletExit:
-            put(self._future.cancel)
-            raise
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
-            put(self._answer, None, error)
-        else:
-            put(self._answer, value, None)
-
-    # In the thread of the asyncio loop:
-
-    def _answer(self, value: Any, error: BaseException | None) -> None:
-        if self._future.done():
-            return
-        if error is not None:
-            self._future.set_exception(error)
-        else:
-            self._future.set_result(value)

@@ -209,7 +209,7 @@ class Committer:
             self._refused(batch, error)
             raise
         except Exception:  # noqa: BLE001 - no error may delay the other changes
-            verdicts = self._one_by_one(batch)
+            verdicts = _one_by_one(self._store, batch)
         self._refusals.taken(partial(size_of, batch))
         self._over(len(batch))
         for change, verdict in zip(batch, verdicts, strict=True):
@@ -307,19 +307,6 @@ class Committer:
                 break
         return batch
 
-    def _one_by_one(self, batch: list[Change]) -> list[Verdict]:
-        # A change that cannot even be sent must not block all others.
-        verdicts = []
-        for change in batch:
-            try:
-                verdicts += self._store.commit([change])
-            except StoreError:
-                raise
-            except Exception:
-                log.exception("task %s: dropped a change that cannot be sent", change.id)
-                verdicts.append(Verdict.FENCED)
-        return verdicts
-
     def _settled(self, change: Change, verdict: Verdict) -> None:
         if verdict is Verdict.BADTYPE:
             log.error(
@@ -353,3 +340,17 @@ class Committer:
                 del self._unconfirmed[ref]
             else:
                 self._append(change)
+
+
+def _one_by_one(store: Store, batch: list[Change]) -> list[Verdict]:
+    # A change that cannot even be sent must not block all others.
+    verdicts = []
+    for change in batch:
+        try:
+            verdicts += store.commit([change])
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("task %s: dropped a change that cannot be sent", change.id)
+            verdicts.append(Verdict.FENCED)
+    return verdicts

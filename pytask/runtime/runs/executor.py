@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Any
 
 import gevent
 
 from pytask.domain.control import REASONS, StopReason, outweighs
 from pytask.domain.crashes import CRASH_YOUNG, QUARANTINE_FROM
-from pytask.domain.errors import PytaskError, WrongThread
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.limits import NO_RULE
 from pytask.domain.messages import Command
-from pytask.domain.record import Adoption, Answer, Change, Claim, RunRef, Verdict
+from pytask.domain.record import Adoption, Answer, Claim, RunRef, Verdict
 from pytask.domain.task_config import limits_of
 from pytask.domain.timing import COMMIT_BATCH
 from pytask.logger import get_logger
@@ -29,6 +26,7 @@ from pytask.runtime.runs.lingering import Lingering
 from pytask.runtime.runs.outcome import OutcomePorts, Outcomes
 from pytask.runtime.runs.pausing import Pauses
 from pytask.runtime.runs.reloads import Reloads
+from pytask.runtime.runs.reports import Reports
 from pytask.runtime.runs.run import Run
 from pytask.runtime.runs.saving import Saving
 from pytask.runtime.runs.stopping import Stopping
@@ -48,21 +46,19 @@ UNRELOADED = {
 }
 
 
-class Executor:
+class Executor(Reports):
     """The table of this worker's runs: at most one living run per id, one operation at a time."""
 
     def __init__(self, ports: ExecutorPorts) -> None:
-        self.settings = ports.settings
+        super().__init__(ports)
         self.tasks = ports.tasks
         rules = {name: limits_of(cls) for name, cls in ports.tasks.items()}
         self.rules = {name: rule for name, rule in rules.items() if rule != NO_RULE}
-        self.native = ports.native
         self.tally, self.tracing = ports.tally, ports.tracing
         self.asyncio = ports.asyncio
         self.living: dict[str, Run] = {}
         self.leaving = False
         self.lingering = Lingering(ports.lease.timing.grace / 2)
-        self.journal = ports.committer.journal
         self.stopping = Stopping(
             lease=ports.lease, committer=ports.committer, kill_timer=ports.kill_timer, clock=ports.clock,
             exit_process=ports.exit_process,
@@ -71,11 +67,7 @@ class Executor:
             lease=ports.lease, clock=ports.clock, store_proxy=ports.store_proxy,
             slow_sweep=ports.settings.slow_sweep, here=set(), samples=ports.settings.samples,
         )  # fmt: skip
-        self._outcomes = Outcomes(OutcomePorts(
-            settings=ports.settings, lease=ports.lease, committer=ports.committer, tally=ports.tally,
-            tracing=ports.tracing,
-            store_proxy=ports.store_proxy, tasks=ports.tasks, clock=ports.clock, uniform=ports.uniform,
-        ))  # fmt: skip
+        self._outcomes = Outcomes(_outcome_ports(ports))
         self.reloads = Reloads(
             store_proxy=ports.store_proxy, tasks=ports.tasks, settings=ports.settings, lease=ports.lease,
             clock=ports.clock,
@@ -91,8 +83,6 @@ class Executor:
             living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, timeouts=self._timeouts,
             has_sent=ports.committer.has_sent,
         )  # fmt: skip
-        self._lease = ports.lease
-        self.committer = ports.committer
         self._store_proxy = ports.store_proxy
         self._kill_timer = ports.kill_timer
         self.backend = ports.backend
@@ -100,7 +90,6 @@ class Executor:
         self._clock = ports.clock
         self._on_place = ports.on_place
         self._on_local_over = ports.on_local_over
-        self._pid = os.getpid()
         self._crashed_before: set[Run] = set()
         self._locals = 0
 
@@ -171,41 +160,6 @@ class Executor:
         self.tally.starts.add(self._clock() - run.started)
         if self.tracing is not None:
             self.tracing.began(run)
-
-    def emit(self, run: Run, event: bytes) -> None:
-        """An event of a run, fenced like everything it writes."""
-        self.check_caller(run)
-        run.emitted = self.committer.emit(Change(run.ref.id, run.ref.run, event))
-
-    def emit_later(self, run: Run, event: bytes) -> None:
-        """As `emit`, without the wait: for a coroutine, which waits in its own thread."""
-        run.emitted = self.committer.add(Change(run.ref.id, run.ref.run, event))
-
-    def flush(self, run: Run, needed: Callable[[], bool]) -> None:
-        """Wait until Redis has the events of a run, while `needed()`.
-
-        They go through the committer: without this, what is stored by another call might overtake them.
-        Those of a run that has been replaced would be fenced, and lost.
-        """
-        while needed() and not self.committer.has_sent(run.emitted, self._lease.timing.heartbeat):
-            pass
-
-    def progress(self, run: Run, progress: dict[str, Any]) -> None:
-        """The progress of a run; only the newest report is sent."""
-        self.check_caller(run)
-        if self.settings.progress:
-            self.journal.progress(run, progress)
-
-    def check_caller(self, run: Run) -> None:
-        """Raise unless called in the process and the thread of the event loop.
-
-        A forked child has the task's code, but the run belongs to the parent.
-        """
-        if self.native.is_home:
-            return
-        if os.getpid() != self._pid:
-            raise PytaskError("this process was forked from a worker: it is not a worker and owns no tasks")
-        raise WrongThread(run.id)
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -289,13 +243,7 @@ class Executor:
 
         Pre-started, quarantined and paused tasks are not released.
         """
-        fit = (
-            run
-            for run in reversed(self.living.values())
-            if run.stop_reason is None and not run.over and not run.local
-            and run.claim.function in functions and not run.claim.crashes and not run.paused
-        )  # fmt: skip
-        chosen = list(islice(fit, number))
+        chosen = list(islice(_movable(reversed(self.living.values()), functions), number))
         for run in chosen:
             self.stop_reason(run, StopReason.MOVE)
         return [run.id for run in chosen]
@@ -398,3 +346,20 @@ class Executor:
         leftover_sockets.look_at(run)
         if not self.living:
             self._kill_timer.arm(None)
+
+
+def _movable(runs: Iterable[Run], functions: Collection[str]) -> Iterator[Run]:
+    return (
+        run
+        for run in runs
+        if run.stop_reason is None and not run.over and not run.local
+        and run.claim.function in functions and not run.claim.crashes and not run.paused
+    )  # fmt: skip
+
+
+def _outcome_ports(ports: ExecutorPorts) -> OutcomePorts:
+    return OutcomePorts(
+        settings=ports.settings, lease=ports.lease, committer=ports.committer, tally=ports.tally,
+        tracing=ports.tracing, store_proxy=ports.store_proxy, tasks=ports.tasks, clock=ports.clock,
+        uniform=ports.uniform,
+    )  # fmt: skip

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from difflib import get_close_matches
 from itertools import chain
 
 import attrs
 import gevent
 from gevent.event import Event as Flag
 
-from pytask import codec
 from pytask.domain.errors import FailoverSuspected, Refused, StoreError, Unavailable, WrongKeyType
 from pytask.domain.leases import Lease
-from pytask.domain.messages import Event, IdFault, read_id
+from pytask.domain.messages import IdFault, read_id
 from pytask.domain.ports import Queue, Store
-from pytask.domain.record import Claim, RunRef, Verdict
+from pytask.domain.record import Claim, RunRef
 from pytask.logger import get_logger
 from pytask.runtime.log_throttle import LogThrottle
 from pytask.runtime.runs.capacity import Capacity
@@ -25,17 +23,12 @@ from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.executor_ports import Ids
 from pytask.runtime.services.claims import Claims, ClaimsPorts
+from pytask.runtime.services.put_aside import PutAside
 from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
 
 POLL_FIRST, POLL_LAST = 0.05, 1.0  # seconds between polls if the server cannot block
-NAMED = 256  # maximum number of unknown functions that are logged, as clients may push arbitrary names
-FAULTS = {
-    Verdict.NOHASH: IdFault.NO_HASH,
-    Verdict.BADTYPE: IdFault.WRONG_TYPE,
-    Verdict.LOCAL: IdFault.LOCAL,
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -79,12 +72,11 @@ class Consumer:
         self._pause = POLL_FIRST
         self._hints: set[str] = set(executor.tasks)  # at start: check all parking lists of known functions
         self._looked = self._clock()
-        self._warned: set[str] = set()
         self._error_logged_at = -math.inf
         self._log_throttle = ports.log_throttle
         self._back_until = -math.inf
         self._on_other_server = ports.on_other_server
-        self._on_delayed = ports.on_delayed
+        self._aside = PutAside(ports.store, ports.committer, executor.tasks, ports.on_delayed)
         self._capacity.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
     # -- the loop -------------------------------------------------------------------------------------
@@ -224,7 +216,7 @@ class Consumer:
         for raw in raw_ids:
             task_id = read_id(raw)
             if isinstance(task_id, IdFault):
-                handled += self._reject(raw, task_id, source)
+                handled += self._aside.reject(raw, task_id, source)
             else:
                 good[task_id] = raw
         if good:
@@ -287,7 +279,7 @@ class Consumer:
             self._capacity.took(handled)
             if handled < len(claims):
                 self._capacity.release(self)
-                handled += sum(self._put_aside(one, source) for one in claims if not one.won)
+                handled += sum(self._aside.put(one, source) for one in claims if not one.won)
         finally:
             self._capacity.release(self)
         return claims, handled
@@ -297,57 +289,6 @@ class Consumer:
             self._executor.give_back(RunRef(claim.id, claim.run))
         else:
             self._executor.launch(claim, sent_at)
-
-    def _put_aside(self, claim: Claim, source: str | None) -> int:
-        if claim.verdict is Verdict.UNRECOGNIZED:
-            # Not certainly ours, so never started; released, in case a newer script has claimed it.
-            self._committer.unconfirmed([RunRef(claim.id, claim.run)])
-            return 0
-        if claim.verdict in FAULTS:
-            return self._reject(claim.id.encode(), FAULTS[claim.verdict], source)
-        if claim.verdict is Verdict.UNKNOWN:
-            return self._park(claim.id, claim.function, source)
-        if claim.verdict is Verdict.DELAYED:
-            self._on_delayed(claim.delay)
-            return 1
-        if claim.verdict is Verdict.WAITING:
-            if claim.delay >= 0:  # the slots of its function are to be counted before any begins
-                self._on_delayed(claim.delay)
-            return 1
-        return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED, Verdict.PAUSED))
-
-    def _reject(self, raw: bytes, fault: IdFault, source: str | None) -> int:
-        verdict = self._store.reject(raw, fault, source)
-        if verdict is Verdict.OK:
-            log.warning(
-                "[PT095] rejected from the queue: %s (id %s); see the list pytask:rejected", fault, raw[:80]
-            )
-        return 1
-
-    def _park(self, task_id: str, function: str, source: str | None) -> int:
-        if function in self._executor.tasks:  # it is paused: see hold_functions.lua
-            return self._park_held(task_id, function, source)
-        near = get_close_matches(function, self._executor.tasks, 3)
-        shown = function.encode(errors="surrogateescape").decode(errors="replace")
-        event = codec.event(Event.PARKED, {"function": shown, "near": near})
-        verdict = self._store.park(task_id, function, event, source)
-        if verdict is Verdict.OK and function not in self._warned and len(self._warned) < NAMED:
-            self._warned.add(function)
-            meant = f"; did you mean {', '.join(near)}?" if near else ""
-            log.warning(
-                "[PT092] unknown task name %r%s Task %s (and others with that name) is parked for a worker"
-                " that knows it",
-                function, meant, task_id,
-            )  # fmt: skip
-        return 1
-
-    def _park_held(self, task_id: str, function: str, source: str | None) -> int:
-        """A task of a paused function waits in its parking list until the function is resumed."""
-        if source == function:
-            return 0
-        event = codec.event(Event.PARKED, {"function": function, "near": [], "paused": True})
-        self._store.park(task_id, function, event, source, held=True)
-        return 1
 
     def _log_failure(self, error: StoreError) -> None:
         now = self._clock()
