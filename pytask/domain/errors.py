@@ -170,11 +170,11 @@ class TaskFailed(PytaskError, code="PT040"):
         return Exception.__str__(self)
 
 
-class FatalFailure(TaskFailed, code="PT044"):
+class FatalFailure(TaskFailed):
     """Raised by a task with `raise self.Fatal("...")`: the same, and no restart policy retries it."""
 
 
-class NotRun(PytaskError):
+class NotRun(PytaskError, code="PT044"):
     """A task without a run was asked for something that only a run has: id, Redis client, events."""
 
 
