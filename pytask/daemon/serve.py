@@ -71,11 +71,20 @@ def serve(target: str, flags: Flags) -> None:
 
 
 def prepare(flags: Flags) -> None:
-    """On standby: load what every worker needs, and wait for the word to import the target."""
-    from pytask.adapters.redis import backend  # noqa: F401 - takes most of the time of a start
+    """On standby: load what every worker needs, report that, and wait for the word to import the target."""
+    # What is imported at the first use elsewhere, and takes most of the time of a start.
+    import redis  # noqa: F401
+    from gevent import _monitor  # noqa: F401 - of the watch for a blocked loop
 
+    from pytask.adapters.redis import backend
+
+    backend.prepare_scripts()
     if flags.supervised and not await_begin(int(flags.supervised.partition(":")[0])):
         raise SystemExit(0)
+    # Bytecode of the target would lie in the project, and be taken for that of a second save within the same
+    # second.  That of packages is written before: an installer may have left that to us.
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 def check(target: str, flags: Flags) -> None:

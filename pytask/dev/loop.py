@@ -21,7 +21,7 @@ import attrs
 from pytask.daemon.child import Command
 from pytask.daemon.dead_children import DeadChildren
 from pytask.daemon.supervisor import HOPELESS, STOP_LIMIT, YOUNG, restart_delay
-from pytask.dev.complaint import complaint
+from pytask.dev.complaint import START, complaint
 from pytask.dev.page import Page
 from pytask.dev.sources import Watch
 from pytask.dev.tasks import Shown, Tasks
@@ -35,6 +35,7 @@ LATE = 3.0  # seconds after which the output of a trial is shown although it doe
 IMPORT_LIMIT = 60.0  # seconds until a trial must stand by or have ended, where another worker runs
 KILLED, STOPPED = 130, 0  # exit codes
 ROWS = 10
+SPARES = 2  # an editor that also formats saves twice within the time that a worker needs to start
 OLD = 2.0  # seconds; an older time stamp is not that of the save
 REFUSED = "[PT235] the new code cannot run"
 
@@ -123,8 +124,8 @@ class Loop:
         self._watch = Watch(parts.roots, signals.ring)
         self._current: DevWorker | None = None
         self._trial: DevWorker | None = None
-        self._spare: DevWorker | None = None  # has loaded all but the code
-        self._spares = True  # whether they can be had
+        self._spares: list[DevWorker] = []  # have loaded all but the code
+        self._can_spare = True  # whether they can be had
         self._leaving: list[DevWorker] = []
         self._dead = DeadChildren()
         self._tasks: Tasks | None = None
@@ -169,8 +170,8 @@ class Loop:
         self._draw()
 
     def _workers(self) -> list[DevWorker]:
-        others = [one for one in (self._current, self._trial, self._spare) if one is not None]
-        return [*self._leaving, *others]
+        others = [one for one in (self._current, self._trial) if one is not None]
+        return [*self._leaving, *others, *self._spares]
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -183,16 +184,21 @@ class Loop:
             self._start()
         elif self._due is not None and time.monotonic() >= self._due:
             self._start()
-        elif self._trial is None and self._spare is None and self._spares:
-            self._spare = self._worker()
+        elif self._may_spare():
+            self._spares.append(self._worker())
 
     def _start(self) -> None:
         self._due = None
         if self._trial is not None:  # of code that has changed since
             self._trial.kill()
             self._trial.close()
-        self._trial, self._spare, self._spares = self._spare or self._worker(), None, True
+        self._trial, self._can_spare = self._spares.pop(0) if self._spares else self._worker(), True
         self._trial.begin()
+
+    def _may_spare(self) -> bool:
+        """Whether one is wanted; one at a time, and none that slows a trial down."""
+        ready = self._trial is None and all(spare.loaded for spare in self._spares)
+        return self._can_spare and ready and len(self._spares) < SPARES
 
     def _worker(self) -> DevWorker:
         self._started += 1
@@ -223,11 +229,10 @@ class Loop:
 
     def _stop(self) -> None:
         self._stopping, self._due, self._pending = True, None, False
-        for idle in (self._trial, self._spare):
-            if idle is not None:
-                idle.kill()
-                idle.close()
-        self._trial = self._spare = None
+        for idle in (*self._spares, *filter(None, [self._trial])):
+            idle.kill()
+            idle.close()
+        self._trial, self._spares = None, []
         if self._current is not None:
             self._current.stop()
             self._leaving.append(self._current)
@@ -244,8 +249,9 @@ class Loop:
             self._show_lines(worker)
             if worker is self._trial:
                 self._trial_ended(worker, how)
-            elif worker is self._spare:  # its error is shown by the next trial
-                self._spare, self._spares = None, False
+            elif worker in self._spares:  # its error is shown by the next trial
+                self._spares.remove(worker)
+                self._can_spare = False
             else:
                 self._ended(worker, how)
             worker.close()
@@ -305,9 +311,10 @@ class Loop:
 
     def _show_lines(self, worker: DevWorker) -> None:
         worker.read()
-        if worker is self._spare or (worker is self._trial and time.monotonic() - worker.began < LATE):
+        tried = worker is self._trial
+        if worker in self._spares or (tried and time.monotonic() - worker.began < LATE):
             return  # shown when it takes over; if it ends, only its error is
-        for text in worker.taken():
+        for text in worker.taken_before(START) if tried else worker.taken():
             self._screen.line(text)
 
     def _name_slow(self) -> None:

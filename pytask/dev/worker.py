@@ -32,6 +32,7 @@ class DevWorker:
     def __init__(self, command: Command, number: int) -> None:
         self.slot = Slot(number)
         self.place: Place | None = None  # once it stands by
+        self.loaded = False  # all but the code
         self.replies: list[list[str]] = []  # lines for the list of the dead
         self.printed = ""  # before it stood by
         self.asked_at = 0.0  # when it was told to stop, on time.monotonic()
@@ -68,6 +69,8 @@ class DevWorker:
         for words in self.slot.read_lines():
             if words[:1] == ["standby"] and len(words) in (2, 3):
                 self.place = Place(unquote(words[2]) if len(words) > 2 else "", int(words[1]))
+            elif words == ["loaded"]:
+                self.loaded = True
             else:
                 self.replies.append(words)
         return before is None and self.place is not None
@@ -90,6 +93,13 @@ class DevWorker:
     def taken(self) -> list[str]:
         """The complete lines that were read since the last call."""
         lines, self._lines = self._lines, []
+        return lines
+
+    def taken_before(self, error: str) -> list[str]:
+        """As `taken`, but from the first line that begins with `error` on they are kept."""
+        at = next((number for number, line in enumerate(self._lines) if line.startswith(error)), None)
+        lines, kept = self._lines[:at], self._lines[at:] if at is not None else []
+        self._lines = kept
         return lines
 
     def begin(self) -> None:

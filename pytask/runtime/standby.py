@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from gevent.event import Event as Flag
 
@@ -19,11 +20,13 @@ class Standby:
 
 
 def await_begin(fd: int) -> bool:
-    """Block the process until the other end of the line says `begin`; False if it is gone.
+    """Report `loaded`, and block the process until the other end of the line says `begin`.
 
-    Only that line is read, so whoever takes over the line misses nothing.
+    Returns False if it is gone.  Only that line is read, so whoever takes over the line misses nothing.
     """
     line = b""
+    with suppress(OSError):  # the other end is gone: the next read says so
+        os.write(fd, b"loaded\n")
     while not line.endswith(b"\n"):
         fresh = os.read(fd, 1)
         if not fresh:

@@ -170,6 +170,15 @@ def test_code_that_cannot_run_leaves_the_old_one_running_until_it_is_repaired(de
         assert "Traceback" not in one.output
 
 
+def test_a_slow_import_shows_what_it_prints_but_its_error_only_once(dev):
+    one = dev(code="import time\nprint('<importing>')\ntime.sleep(4)\nprint('<still>')\nraise ValueError\n")
+    one.says("<importing>")
+    assert "[PT235]" not in one.output
+    one.says("[PT235]")
+    assert re.search(r"\[PT235\].*tasks\.py:5: ValueError", one.output)
+    assert "Traceback" not in one.output
+
+
 def test_a_target_that_is_broken_from_the_start_waits_for_its_repair(dev):
     one = dev(code="def broken(:\n")
     with one.client as client:
@@ -240,6 +249,16 @@ def test_a_pre_started_task_never_runs_twice_at_a_time(dev, tmp_path):
     one.says("1 task does not stop within 1 s: ")
     one.says("<alone two>")
     assert "<twice>" not in one.output
+
+
+def test_what_takes_time_is_loaded_before_a_save_and_two_workers_wait_for_saves(dev):
+    told = "    import sys\n    print('<', 'redis' in sys.modules, sys.dont_write_bytecode, '{version} >')\n"
+    one = dev(code=TASKS + told)
+    one.says("the code runs")
+    # Two saves at once, as of an editor that also formats: the second one does not wait for a cold start.
+    until(lambda: sum("--standby" in each.cmdline() for each in one.family) == 3, lambda: one.output)
+    one.save("two", TASKS + told)
+    one.says("< True True two >")
 
 
 @pytest.mark.slow

@@ -29,6 +29,12 @@ PREPARED = (
 WAIT_MARGIN = 1.5  # seconds that a socket waits longer than its blocking call
 
 
+def prepare_scripts() -> None:
+    """Make the texts of the scripts that every worker sends."""
+    for one in PREPARED:
+        one.prepare()
+
+
 @attrs.frozen(kw_only=True)
 class BackendOptions:
     """The options of a backend besides its client."""
@@ -136,8 +142,7 @@ class RedisBackend:
 
         Also makes the texts of the scripts, before there is a task that would wait for that.
         """
-        for one in PREPARED:
-            one.prepare()
+        prepare_scripts()
         store = self.store()
         try:
             store.renew([])

@@ -116,8 +116,6 @@ def _command(target: str, flags: list[str], url: str, *, private: bool) -> Comma
     launch = Launch.recorded()
     # Command lines, with a password, are readable by all users; an environment only by its owner.
     environ = {**os.environ, HANDED_URL: url, "PYTASK_REDIS_URL": url, "PYTHONUNBUFFERED": "1"}
-    # Bytecode would lie in the project, and be taken for that of a second save within the same second.
-    environ["PYTHONDONTWRITEBYTECODE"] = "1"
     take_from(environ)
     words = [*launch.program, "run", "--standby", *flags]
     words += ["--private=true"] if private else []
