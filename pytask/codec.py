@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ def decode_data(raw: bytes | None, into: Any, *, unknown: bool = False, quote: b
             value = _decoder.decode(raw)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             where = "" if "byte" in str(error) else f" (byte {len(raw)}, its end)"
-            begins = f"; it begins with {raw[:60]!r}" if quote else ""
+            begins = _beginning(raw) if quote else ""
             raise BadData(f"data is not JSON: {error}{where}{begins}") from None
     if value is not None and not isinstance(value, dict):
         raise BadData(f'data must be a JSON object such as {{"url": "..."}}, not {_kind(value)}')
@@ -105,8 +106,24 @@ def decode_saved(raw: bytes, *, quote: bool = True) -> Any:
     try:
         return _decoder.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        begins = f"; it begins with {raw[:60]!r}" if quote else ""
+        begins = _beginning(raw) if quote else ""
         raise BadSaved(f"the field saved is not JSON: {error}{begins}. {SAVED_FIX}") from None
+
+
+def _beginning(raw: bytes) -> str:
+    return f"; it begins with {raw[:60]!r}"
+
+
+def without_quotes(text: str) -> str:
+    """Texts of errors without what this module and msgspec quote of data and saved values."""
+    return _QUOTES.sub(r"\1(not shown)", text)
+
+
+# An end may be missing, as long texts are cut.
+_LITERAL = r"""(?:'(?:[^'\\\n]|\\.)*(?:'|\\?$)|"(?:[^"\\\n]|\\.)*(?:"|\\?$))"""
+_QUOTES = re.compile(
+    rf"(; it begins with (?=b)|Invalid (?:enum )?value )(?:b?{_LITERAL}|-?\d+)", re.MULTILINE
+)
 
 
 def secrets_in(raw: bytes | None, fields: Sequence[str]) -> tuple[str, ...]:

@@ -20,8 +20,25 @@ pytestmark = pytest.mark.slow
 TOOLS = ["ls", "show", "why", "logs", "status", "doctor"]
 CLIENT = ROOT / "tests" / "integration" / "programs" / "mcp_client.py"
 TASKS = """
+    import enum
     import logging
+    import attrs
     from pytask import Task
+
+    class Kind(enum.Enum):
+        LETTER = "letter"
+
+    @attrs.define
+    class Parcel:
+        kind: Kind = Kind.LETTER
+
+    class Post(Task):
+        class Config:
+            NAME = "post"
+            DATA = Parcel
+        def start(self):
+            while True:
+                self.sleep(60)
 
     class Mail(Task):
         class Config:
@@ -58,8 +75,27 @@ def place(tmp_path_factory):
             until(lambda: admin.hget("mail-1", "state") == "ENDED", lambda: started.output)
             until(lambda: admin.hget("bad-1", "state") == "ERROR", lambda: started.output)
             until(lambda: admin.llen("pytask:log:mail-1"), lambda: admin.keys("*"))
+            _push_broken(admin)
             server.admin = admin
             yield server
+
+
+def _push_broken(admin):
+    """Tasks whose errors quote a payload: data and a saved value that are no JSON, and an unknown word."""
+    for task_id, fields in {
+        "no-json": {"data": "{begun-word"},
+        "no-saved": {"data": "{}", "saved": "{kept-word"},
+        "no-kind": {"data": '{"kind": "kind-word"}'},
+        "no-reload": {"data": "{}"},
+    }.items():
+        admin.hset(task_id, mapping={"function": "post", **fields})
+        admin.lpush("new-task", task_id)
+    for task_id in ("no-json", "no-saved", "no-kind"):
+        until(lambda i=task_id: admin.hget(i, "state") == "ERROR", lambda i=task_id: admin.hgetall(i))
+    until(lambda: admin.hget("no-reload", "state") == "RUNNING", lambda: admin.hgetall("no-reload"))
+    admin.hset("no-reload", "data", "{begun-word")
+    admin.publish("task-no-reload-control", "reload")
+    until(lambda: admin.hget("no-reload", "reload_refused"), lambda: admin.hgetall("no-reload"))
 
 
 def ask(place, *calls, flags=(), url=None):
@@ -107,13 +143,13 @@ def test_all_tools_read_and_none_writes(place):
 def test_the_tools_answer_as_their_verbs(place, no_settings, monkeypatch):
     listed, failed, mail, bad, why, logs, status, doctor = answers(place, *ALL)
     assert {row["id"] for row in listed["tasks"]} >= {"mail-1", "bad-1"}
-    assert [row["id"] for row in failed["tasks"]] == ["bad-1"]
+    assert {row["id"] for row in failed["tasks"]} == {"bad-1", "no-json", "no-saved", "no-kind"}
     assert (failed["cursor"], failed["remaining"]) == (None, 0)
     assert (mail["id"], mail["state"], mail["worker"]) == ("mail-1", "ENDED", "larch")
     assert "ValueError: it broke" in bad["error"]
     assert "it broke" in why["story"]
     assert [line["logger"] for line in logs["lines"]] == ["post"]
-    assert (status["workers"], status["tasks"]["ERROR"]) == (1, 1)
+    assert (status["workers"], status["tasks"]["ERROR"]) == (1, 4)
     assert isinstance(doctor["healthy"], bool)
     assert "watcher-pw" not in json.dumps([listed, mail, bad, why, logs, status, doctor])
 
@@ -125,6 +161,20 @@ def test_payloads_are_shown_only_when_asked_for_and_secrets_never(place):
         assert word not in plain
         assert word in full
     assert "s3cr3t" not in plain + full
+
+
+def test_no_error_quotes_a_payload_unless_they_are_shown(place):
+    broken = ("no-json", "no-saved", "no-kind", "no-reload")
+    calls = [*ALL, *((tool, {"id": one}) for one in broken for tool in ("show", "why", "logs"))]
+    plain, full = answers(place, *calls), json.dumps(answers(place, *calls, flags=["--payloads"]))
+    for word in ("begun-word", "kept-word", "kind-word"):
+        assert word not in json.dumps(plain)
+        assert word in full
+    shown = {one["id"]: one for one in plain if one.get("id") in broken and "error" in one}
+    assert "data is not JSON" in shown["no-json"]["error"]
+    assert "the field saved is not JSON" in shown["no-saved"]["error"]
+    assert "Invalid enum value (not shown) - at `$.kind`" in shown["no-kind"]["error"]
+    assert "it begins with (not shown)" in shown["no-reload"]["refusal"]["reason"]
 
 
 def test_answers_are_bounded(place):

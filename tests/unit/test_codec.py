@@ -1,11 +1,13 @@
 """JSON in and out."""
 
+import enum
+
 import attrs
 import pytest
 
 from pytask import Task, codec
 from pytask.client.enqueue import payload
-from pytask.domain.errors import BadData
+from pytask.domain.errors import BadData, BadSaved
 from pytask.domain.messages import Event
 
 
@@ -118,3 +120,43 @@ def test_what_is_no_json_is_not_quoted_where_fields_are_secret():
         codec.decode_data(b'{"pin": "1234567', None, quote=False)
     assert "1234567" not in str(refused.value)
     assert codec.secrets_in(b'{"pin": "1234567', ("pin",)) == ()
+
+
+class Kind(enum.Enum):
+    A = "a"
+
+
+WORD = "sesame"
+AROUND = ["", "'", '"', "'\"", "\\", "\\'", "\n", "é", " ...", "; it begins with b'", "x" * 70]
+
+
+@pytest.mark.parametrize("after", AROUND)
+@pytest.mark.parametrize("before", [one for one in AROUND if len(one) < 10])
+def test_an_error_can_be_shown_without_what_it_quotes(before, after):
+    text = f"{before}{WORD}{after}"
+    faults = []
+    for read in (lambda raw: codec.decode_data(raw, None), codec.decode_saved):
+        with pytest.raises((BadData, BadSaved)) as refused:
+            read(f"{{{text}".encode())
+        faults.append(str(refused.value))
+    with pytest.raises(BadData) as refused:
+        codec.decode_data(codec.encode({"a": text}, "it"), dict[str, Kind])
+    faults.append(str(refused.value))
+    for fault in faults:
+        assert WORD in fault
+        for shown in (fault, f"[PT030] {fault}\nTraceback:\n  {fault}\n"):
+            assert WORD not in codec.without_quotes(shown)
+        # A long text is cut, anywhere.
+        for end in range(len(fault)):
+            assert WORD not in codec.without_quotes(fault[:end])
+            assert WORD not in codec.without_quotes(f"{fault[:end]} ...\nnext line")
+    rest = [codec.without_quotes(fault) for fault in faults]
+    assert rest[0].startswith("[PT030] data is not JSON: ")
+    assert rest[0].endswith("; it begins with (not shown)")
+    assert rest[1].endswith(f"; it begins with (not shown). {codec.SAVED_FIX}")
+    assert "Invalid enum value (not shown) - at `$" in rest[2]
+
+
+def test_other_texts_are_shown_as_they_are():
+    for text in ("", "KeyError: 'a'", "it begins with b'x'", "Expected `str`, got `int` - at `$.a`\n  'b"):
+        assert codec.without_quotes(text) == text

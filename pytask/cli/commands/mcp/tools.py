@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pytask import codec
 from pytask.cli.commands import doctor, logs, show, status, why
 from pytask.cli.connection import Remote
 from pytask.cli.selection import state_named
@@ -49,7 +50,7 @@ class Tools:
         if cursor is None and function is None and worker is None:
             count = self._remote.tasks.count()
             remaining = max(0, (count.total if wanted is None else count[wanted]) - len(found))
-        rows = [_public(task_row(task)) for task in found]
+        rows = [self._public(task_row(task)) for task in found]
         return {"tasks": rows, "cursor": found.cursor, "remaining": remaining}
 
     def show(self, id: str) -> dict[str, Any]:  # noqa: A002 - what the verb calls it
@@ -59,15 +60,15 @@ class Tools:
         task = show.masked(self._remote, self._remote.tasks.get(self._found(id)))
         fields = show.fields(task, show.account(self._remote, task))
         if self._payloads:
-            return {name: _bounded(value) for name, value in fields.items()}
-        fields = {name: _bounded(value) for name, value in fields.items() if name not in PAYLOADS}
+            return self._each(fields)
+        fields = self._each({name: value for name, value in fields.items() if name not in PAYLOADS})
         return fields | {"payloads": NOT_SHOWN}
 
     def why(self, id: str) -> dict[str, Any]:  # noqa: A002
         """Explain why a task is in its state: what happened to it and what it waits for. `id` may be a unique
         prefix of an id.
         """
-        return {name: _bounded(value) for name, value in why.read(self._remote, self._found(id)).items()}
+        return self._each(why.read(self._remote, self._found(id)))
 
     def logs(self, id: str, lines: int = 100) -> dict[str, Any]:  # noqa: A002
         """The newest log lines and the progress of a task, the oldest first. `lines` is at most 500;
@@ -78,7 +79,7 @@ class Tools:
         found = [logs.row(whole, line) for line in self._remote.tasks.logs(whole, limit=size)]
         answer = {
             "lines": [
-                {name: _bounded(value) for name, value in row.items() if self._payloads or name != "text"}
+                self._each({name: value for name, value in row.items() if self._payloads or name != "text"})
                 for row in found
             ],
             "none_because": None if found else logs.why_none(self._remote, whole),
@@ -90,19 +91,28 @@ class Tools:
         from pytask.cli.fleet import read_fleet
 
         found = status.fields(read_fleet(self._remote), self._remote.setting("redis_url").shown)
-        return {name: _bounded(value) for name, value in found.items()}
+        return self._each(found)
 
     def doctor(self) -> dict[str, Any]:
         """Diagnose current and upcoming problems of the deployment, with the fix for each. It changes
         nothing.
         """
         rows = doctor.rows(doctor.findings_of(self._remote))
-        shown = [_bounded(row) for row in rows[:ENTRIES]]
+        shown = [self._each(row) for row in rows[:ENTRIES]]
         healthy = not any(row["serious"] for row in rows)
         return {"findings": shown, "more": len(rows) - len(shown), "healthy": healthy}
 
     def _found(self, beginning: str) -> str:
         return self._remote.find(_named(beginning))
+
+    def _public(self, row: dict[str, Any]) -> dict[str, Any]:
+        return self._each({name: value for name, value in row.items() if name[0] != "_"})
+
+    def _each(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The members within bounds; without payloads, errors do not quote any either."""
+        return {
+            name: _bounded(value if self._payloads else _without_quotes(value)) for name, value in row.items()
+        }
 
 
 def _named(word: str) -> str:
@@ -122,8 +132,14 @@ def _state(word: str) -> str:
         raise BadData(str(error)) from None
 
 
-def _public(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _bounded(value) for name, value in row.items() if name[0] != "_"}
+def _without_quotes(value: Any) -> Any:
+    if isinstance(value, str):
+        return codec.without_quotes(value)
+    if isinstance(value, list | tuple):
+        return [_without_quotes(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _without_quotes(one) for name, one in value.items()}
+    return value
 
 
 def _bounded(value: Any) -> Any:
