@@ -131,6 +131,25 @@ def one_task(function: Function) -> Function:
     )
 
 
+def function_name(text: str) -> Callable[[Function], Function]:
+    """`-n NAME`; the command gets it as `name`."""
+    complete = completed("functions")
+    return click.option("-n", "--name", metavar="FUNCTION", shell_complete=complete, help=text)
+
+
+def states(text: str) -> Callable[[Function], Function]:
+    """`-s STATE`, which may be repeated; the command gets the words as `states`."""
+    return click.option(
+        "-s",
+        "--state",
+        "states",
+        multiple=True,
+        metavar="STATE",
+        shell_complete=completed("states"),
+        help=text,
+    )
+
+
 def no_check(function: Function) -> Function:
     """`--no-check`, for commands that send data; see `pytask.shown.data_checks`."""
     text = "Send the data even if it does not fit what workers show of the function."

@@ -105,8 +105,6 @@ class Choice:
 
     def wanted(self, states: Sequence[str]) -> list[str]:
         """The states of a bulk selection: those given, else `states`."""
-        from pytask.cli.selection import state_named
-
         return [state_named(word) for word in self._states] or list(states)
 
     def _pages(self, wanted: Sequence[str]) -> Iterator[list[str]]:
@@ -169,22 +167,8 @@ def tasks(function: Function) -> Function:
             callback=options.id_text,
             shell_complete=options.completed("ids"),
         ),
-        click.option(
-            "-n",
-            "--name",
-            metavar="FUNCTION",
-            shell_complete=options.completed("functions"),
-            help="Select all tasks of this function.",
-        ),
-        click.option(
-            "-s",
-            "--state",
-            "states",
-            multiple=True,
-            metavar="STATE",
-            shell_complete=options.completed("states"),
-            help="Select all tasks in this state.",
-        ),
+        options.function_name("Select all tasks of this function."),
+        options.states("Select all tasks in this state."),
         click.option(
             "--all", "everything", is_flag=True, help="Select all tasks to which the command applies."
         ),

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import redis
 
+from tests.support import fixtures
 from tests.support.cli_tools import Started, done, environment, pytask, until
-from tests.support.servers import start_server
 
 SITE = Path(__file__).with_name("site")
 
@@ -73,18 +72,7 @@ class Site:
             yield running
 
 
-@pytest.fixture(scope="module")
-def store():
-    with start_server("valkey") as server:
-        yield server
-
-
-@pytest.fixture
-def client(store):
-    """A person's view of Redis, which is empty at the start of each test."""
-    with redis.Redis.from_url(store.url, decode_responses=True) as made:
-        made.flushall()
-        yield made
+store, client = fixtures.store, fixtures.client
 
 
 @pytest.fixture

@@ -26,9 +26,10 @@ from pathlib import Path
 import gevent
 import pytest
 import redis
-from click.testing import CliRunner
 
+from tests.support import fixtures
 from tests.support.evidence import Evidence
+from tests.support.fixtures import invoked, without_settings
 from tests.support.servers import HOST, start_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -64,40 +65,23 @@ def server(running_server):
     return running_server
 
 
-@pytest.fixture(scope="module")
-def store(request):
-    """A real server for the tests of the command line, one a module."""
-    with start_server("valkey", appendonly=getattr(request.module, "APPENDONLY", False)) as server:
-        yield server
-
-
-@pytest.fixture
-def client(store):
-    """A person's view of it; it is empty at the start of each test."""
-    with redis.Redis.from_url(store.url, decode_responses=True) as made:
-        made.flushall()
-        yield made
+store, client = fixtures.store, fixtures.client
 
 
 @pytest.fixture
 def no_settings(monkeypatch, tmp_path):
     """Neither the environment nor the current folder sets anything."""
-    for name in list(os.environ):
-        if name.startswith(("PYTASK_", "REDIS_")):
-            monkeypatch.delenv(name)
+    without_settings(monkeypatch, tmp_path)
     monkeypatch.setenv("PYTASK_TIMEOUT", "5")  # the machine may be busy with other tests
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def cli(store, no_settings, monkeypatch):
     """`cli(*words)` against the server, in this process; `cli.json(*words)` is the answer decoded."""
-    from pytask.cli.main import main
-
     monkeypatch.setenv("PYTASK_REDIS_URL", store.url)
 
     def call(*words, **options):
-        return CliRunner().invoke(main, [str(word) for word in words], **options)
+        return invoked(*words, **options)
 
     def decoded(*words):
         shown = call(*words, "-o", "json")

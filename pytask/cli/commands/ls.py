@@ -19,22 +19,8 @@ PAGE = 500
 
 
 @click.command()
-@click.option(
-    "-s",
-    "--state",
-    "states",
-    multiple=True,
-    metavar="STATE",
-    shell_complete=options.completed("states"),
-    help="Only tasks in this state; may be repeated.",
-)
-@click.option(
-    "-n",
-    "--name",
-    metavar="FUNCTION",
-    shell_complete=options.completed("functions"),
-    help="Only tasks of this function.",
-)
+@options.states("Only tasks in this state; may be repeated.")
+@options.function_name("Only tasks of this function.")
 @click.option(
     "--worker",
     metavar="NAME",

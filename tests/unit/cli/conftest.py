@@ -1,22 +1,16 @@
 """The command line in this process: click's runner, no server, no environment of the machine."""
 
-import os
-
 import pytest
-from click.testing import CliRunner
 
-from pytask.cli.main import main
+from tests.support.fixtures import invoked, without_settings
 
 
 @pytest.fixture
 def cli(monkeypatch, tmp_path):
     """`cli(*words, **environment)` in an empty folder; the result has exit_code, stdout and stderr."""
-    for name in list(os.environ):
-        if name.startswith(("PYTASK_", "REDIS_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    without_settings(monkeypatch, tmp_path)
 
     def call(*words, stdin=None, **environment):
-        return CliRunner().invoke(main, [str(word) for word in words], input=stdin, env=environment)
+        return invoked(*words, input=stdin, env=environment)
 
     return call
