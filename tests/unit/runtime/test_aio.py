@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 import attrs
@@ -64,6 +65,15 @@ def test_what_it_returns_is_the_output():
     change = result_of(start)
     assert change.trigger is Trigger.END
     assert json.loads(change.fields["output"]) == {"id": "a"}
+
+
+def test_an_executor_that_a_coroutine_makes_answers_all_calls():
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as own:
+            return [await asyncio.wait_for(loop.run_in_executor(own, abs, number), 10) for number in range(5)]
+
+    assert json.loads(result_of(start).fields["output"]) == [0, 1, 2, 3, 4]
 
 
 def test_an_exception_is_the_error_with_the_lines_of_the_task():
