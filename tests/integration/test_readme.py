@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 
 from tests.integration.conftest import wait_until
-from tests.support.cli_tools import done, environment, pytask
+from tests.support.cli_tools import Started, done, pytask
 from tests.support.servers import start_server
 
 ROOT = Path(__file__).parents[2]
@@ -66,24 +66,28 @@ def test_the_program_and_the_three_lines(tmp_path):
             assert worker.wait(30) == 0
 
 
-def test_the_same_with_an_embedded_server_and_the_verbs_of_pytask(tmp_path):
+def typed_in(number):
+    """The words after `pytask` of the lines of a block."""
+    return [shlex.split(line, comments=True)[1:] for line in block("sh", number).strip().splitlines()]
+
+
+def test_the_same_without_a_redis_and_with_the_verbs_of_pytask(tmp_path):
     (tmp_path / "tick.py").write_text(
         block("python").replace("run_loop(self.tick, 10)", "run_loop(self.tick, 0.2)")
     )
-    new, watch, stop = (shlex.split(line, comments=True)[1:] for line in block("sh", 2).strip().splitlines())
-    worker = subprocess.Popen(pytask("run", "tick.py", "--embedded"), cwd=tmp_path, env=environment())
-    try:
-        wait_until(
-            lambda: done(pytask("health", "--ready", "--pid", worker.pid), tmp_path).returncode == 0, 30
-        )
-        assert done(pytask(*new), tmp_path).stdout == "clock-1\n"
-        seen = done(pytask(*watch, "--count", 3), tmp_path).stdout
+    (call, dev), (new, watch, stop) = typed_in(2), typed_in(3)
+    with Started(pytask(*call), tmp_path, tmp_path) as one:
+        one.says('tick {"count": 3, "name": "kitchen"}')
+        assert one.end(signal.SIGINT) == 130
+    with Started(pytask(*dev), tmp_path, tmp_path) as daemon:
+        daemon.says("PYTASK_REDIS_URL=")
+        env = {"PYTASK_REDIS_URL": re.search(r"export PYTASK_REDIS_URL=(\S+)", daemon.output)[1]}
+        assert done(pytask(*new), tmp_path, **env).stdout == "clock-1\n"
+        seen = done(pytask(*watch, "--count", 3), tmp_path, **env).stdout
         assert "tick" in seen
         assert "kitchen" in seen
-        assert re.search(r"clock-1 +done +STOPPED", done(pytask(*stop), tmp_path).stdout)
-    finally:
-        worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0
+        assert re.search(r"clock-1 +done +STOPPED", done(pytask(*stop), tmp_path, **env).stdout)
+        assert daemon.end(signal.SIGINT) == 0
 
 
 def test_the_two_commands_are_there_and_documented():

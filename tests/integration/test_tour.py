@@ -1,33 +1,15 @@
 """docs/tour.md, command by command, with the outputs that it shows."""
 
-import os
 import re
-import shutil
-import stat
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.support.cli_tools import ROOT, Started, environment, pytask, until, write
+from tests.support.cli_tools import ROOT, Started, pytask, until
+from tests.support.typed_pages import Shell, blocks, commands, fits
 
 TOUR = (ROOT / "docs" / "tour.md").read_text("utf-8")
 pytestmark = pytest.mark.slow
-BLOCKS = re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", TOUR, re.MULTILINE | re.DOTALL)
-
-
-def commands(block):
-    """(command, the lines it is to print) of a console block."""
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, shown = part.partition("\n")
-        yield command, shown.rstrip("\n")
-
-
-def fits(shown, said):
-    """Whether the output is what is shown, line by line, where … stands for something within a line."""
-    shown, said = (re.sub(r" +", " ", text).strip() for text in (shown, said))  # columns vary in width
-    return re.fullmatch(re.escape(shown).replace("…", r"[^\n]+?"), said) is not None
+BLOCKS = blocks(TOUR)
 
 
 ELASTIC = (
@@ -59,28 +41,7 @@ def test_what_is_shown_is_held_against_what_is_said():
 
 @pytest.fixture
 def shell(tmp_path):
-    """A person's second terminal: `pytask` is on the path, and variables last."""
-    program = write(tmp_path / "bin.sh", f'#!/bin/sh\nexec {sys.executable} -m pytask "$@"\n')
-    (tmp_path / "bin").mkdir()
-    program = Path(shutil.move(program, tmp_path / "bin" / "pytask"))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    env = environment(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTASK_TIMEOUT="5")
-    env["XDG_RUNTIME_DIR"] = str(tmp_path)
-
-    def run(command):
-        done = subprocess.run(
-            ["sh", "-c", f"{command}"],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    run.env = env
-    return run
+    return Shell(tmp_path)
 
 
 def test_the_tour_runs_command_by_command(shell, tmp_path):
