@@ -6,15 +6,16 @@ import gc
 import sys
 
 from pytask.daemon.interrupt import guard_imports
-from pytask.runtime.process.init import leave_init
 
 
 def main() -> None:
     """Run the command."""
+    guard_imports()  # before any other import
+    from pytask.runtime.process.init import leave_init
+
     works = sys.argv[1:2] in (["run"], ["demo"], ["dev"])
     if works:
         leave_init()  # before gevent is there, and while this process is small
-    guard_imports()
     if not works:
         # While modules are imported there is no garbage; looking for it takes a tenth of the time.
         gc.set_threshold(100_000, *gc.get_threshold()[1:])

@@ -22,7 +22,7 @@ from pytask.daemon.health_socket import socket_of_this_process
 from pytask.daemon.interrupt import INTERRUPTED
 from pytask.daemon.private_server import DATA_DIR, private_url
 from pytask.daemon.relaunch import Launch
-from pytask.daemon.target import find_app
+from pytask.daemon.target import ended, find_app
 from pytask.domain.errors import ConfigError, Denied, StoreError
 from pytask.domain.timing import Timing
 from pytask.logger import get_logger
@@ -42,7 +42,7 @@ def serve(target: str, flags: Flags) -> None:
     """Run the target until a signal.  Raises :class:`PytaskError` if it cannot be run."""
     hangup = Hangup(launch := Launch.recorded())
     with _ended_by_signals(), ExitStack() as servers:
-        app = find_app(target)
+        app = _found(target, flags)
         link = SupervisorLink.parse(flags.supervised) if flags.supervised else None
         app.settings = _settings(app.settings, flags, link)
         _set_up_logging(app, flags)
@@ -68,6 +68,15 @@ def serve(target: str, flags: Flags) -> None:
         life_lock.leave()
         logging.shutdown()
         launch.again(sys.argv[1:])
+
+
+def _found(target: str, flags: Flags) -> PyTask:
+    try:
+        return find_app(target)
+    except SystemExit as error:
+        if flags.standby:  # where that is to be said with file and line
+            raise ended(error, target) from None
+        raise
 
 
 def prepare(flags: Flags) -> None:

@@ -90,6 +90,14 @@ def _explained(error: BaseException, where: str) -> BaseException:
     return BrokenTarget(f"{where} cannot be imported; it raised:\n{text}")
 
 
+def ended(error: SystemExit, target: str) -> BrokenTarget:
+    """The error for a module that ends the program, where a worker cannot just end, too."""
+    broken = BrokenTarget(f"{target} cannot be imported; it ends the program: sys.exit({error.code!r})")
+    if place := _last_user_line(error.__traceback__):
+        broken.add_note(f"  raised at {place}")
+    return broken
+
+
 def _user_part(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from the first frame that belongs neither to pytask nor to the import system."""
     while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):

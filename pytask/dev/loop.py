@@ -6,11 +6,12 @@ current one; a trial may be starting, and predecessors may be stopping their las
 
 from __future__ import annotations
 
+import itertools
 import select
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -20,16 +21,14 @@ import attrs
 
 from pytask.daemon.child import Command
 from pytask.daemon.dead_children import DeadChildren
-from pytask.daemon.supervisor import HOPELESS, STOP_LIMIT, YOUNG, restart_delay
+from pytask.daemon.supervisor import HOPELESS, YOUNG, restart_delay
 from pytask.dev.complaint import START, complaint
+from pytask.dev.leaving import Leaving
 from pytask.dev.page import Page
 from pytask.dev.sources import Watch
-from pytask.dev.tasks import Shown, Tasks
+from pytask.dev.tasks import MONITOR, NAMED, Shown, Tasks
 from pytask.dev.worker import DevWorker
-from pytask.domain.wording import counted
 
-SLOW = 1.0  # seconds after which tasks that do not stop are named
-NAMED = 5  # tasks in one message
 TURN = 1.0  # maximum seconds between two turns
 LATE = 3.0  # seconds after which the output of a trial is shown although it does not stand by
 IMPORT_LIMIT = 60.0  # seconds until a trial must stand by or have ended, where another worker runs
@@ -114,6 +113,21 @@ def age(saved: Sequence[Path]) -> float:
     return seconds if 0 <= seconds < OLD else 0.0
 
 
+def named(functions: Collection[str]) -> str:
+    """The functions of the code, without our own monitor."""
+    return ", ".join(sorted(set(functions) - {MONITOR})) or "it has no task class"
+
+
+def what_happened(saved: Sequence[Path]) -> str:
+    """For example "tasks.py saved, old.py deleted"."""
+    words = []
+    for what, paths in itertools.groupby(saved, lambda path: "saved" if path.exists() else "deleted"):
+        names = [path.name for path in paths]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        words.append(f"{', '.join(names[:NAMED])}{more} {what}")
+    return ", ".join(words)
+
+
 class Loop:
     """One `turn` processes all that has happened."""
 
@@ -126,8 +140,8 @@ class Loop:
         self._trial: DevWorker | None = None
         self._spares: list[DevWorker] = []  # have loaded all but the code
         self._can_spare = True  # whether they can be had
-        self._leaving: list[DevWorker] = []
         self._dead = DeadChildren()
+        self._leaving = Leaving(self._dead, parts.screen.message)
         self._tasks: Tasks | None = None
         self._saved_at = time.monotonic()
         self._due: float | None = self._saved_at  # when a worker is started that no save has asked for
@@ -135,7 +149,7 @@ class Loop:
         self._started = 0
         self._stopping = False
         self._drawn_at = 0.0
-        self._pending = False  # whether a predecessor may still run tasks
+        self._alone = True  # whether no predecessor may still run tasks
 
     def run(self) -> int:
         """Run until a signal; returns the exit code."""
@@ -164,14 +178,13 @@ class Loop:
                 self._hand_over(worker)
             self._dead_released(worker)
             self._show_lines(worker)
-        self._handed_over()
         self._reap()
-        self._name_slow()
+        self._settle()
         self._draw()
 
     def _workers(self) -> list[DevWorker]:
         others = [one for one in (self._current, self._trial) if one is not None]
-        return [*self._leaving, *others, *self._spares]
+        return [*self._leaving.workers, *others, *self._spares]
 
     # -- starting -------------------------------------------------------------------------------------
 
@@ -179,8 +192,7 @@ class Loop:
         if saved := self._watch.taken():
             self._saved_at = time.monotonic() - age(saved)
             self._deaths = 0
-            names = ", ".join(path.name for path in saved[:NAMED])
-            self._screen.message(f"{names} saved: trying the new code")
+            self._screen.message(f"{what_happened(saved)}: trying the new code")
             self._start()
         elif self._due is not None and time.monotonic() >= self._due:
             self._start()
@@ -207,35 +219,36 @@ class Loop:
     def _hand_over(self, trial: DevWorker) -> None:
         old, self._current, self._trial = self._current, trial, None
         if old is not None:
-            old.stop()
-            self._leaving.append(old)
-            self._pending = True
+            self._leaving.add(old)
         trial.slot.tell("go")
         if trial.place is not None and (old is None or old.place != trial.place):
             self._tasks = Tasks(self._parts.url, trial.place)
             if self._parts.page is not None:
                 self._screen.message(f"the page is at {self._parts.page.start(trial.place)}")
         if old is None:
-            self._screen.message("the code runs")
-        if not self._leaving:
-            self._end_standby()
+            self._screen.message(f"the code runs: {named(trial.functions)}")
+        self._alone = False
 
-    def _end_standby(self) -> None:
-        """Pre-started tasks begin once no predecessor runs theirs."""
-        if self._current is not None:
-            self._current.slot.tell("alone")
+    def _settle(self) -> None:
+        """Deal with predecessors; pre-started tasks begin once none of them runs theirs."""
+        self._leaving.press(self._tasks)
+        if self._current is None:
+            return
+        if not self._alone and self._leaving.over:
+            self._alone = self._current.slot.tell("alone")
+        self._leaving.settle(self._tasks, self._current.functions, self._saved_at)
 
     # -- ending ---------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        self._stopping, self._due, self._pending = True, None, False
+        self._stopping, self._due = True, None
+        self._leaving.stop()
         for idle in (*self._spares, *filter(None, [self._trial])):
             idle.kill()
             idle.close()
         self._trial, self._spares = None, []
         if self._current is not None:
-            self._current.stop()
-            self._leaving.append(self._current)
+            self._leaving.add(self._current)
             self._current = None
         self._screen.message("stopping; Ctrl-C again ends at once")
 
@@ -257,13 +270,11 @@ class Loop:
             worker.close()
 
     def _press(self, worker: DevWorker) -> None:
-        """End a process that neither stands by nor stops."""
+        """End a trial that does not stand by."""
         now = time.monotonic()
         tried = worker is self._trial and self._current is not None
         if tried and worker.place is None and now - worker.began > IMPORT_LIMIT:
             worker.printed += f"\npytask: it has not been imported within {IMPORT_LIMIT:g} s"
-            worker.kill()
-        elif worker.asked_at and now - worker.asked_at > STOP_LIMIT:
             worker.kill()
 
     def _trial_ended(self, trial: DevWorker, how: str) -> None:
@@ -278,16 +289,7 @@ class Loop:
             self._current = None
             self._start_again(worker, how)
             return
-        self._leaving.remove(worker)
-        self._handed_over()
-
-    def _handed_over(self) -> None:
-        """Say so once all tasks of all predecessors have stopped."""
-        if self._pending and all(worker.slot.left for worker in self._leaving):
-            self._pending = False
-            seconds = time.monotonic() - self._saved_at
-            self._screen.message(f"all tasks run the new code, {seconds:.2f} s after the save")
-            self._end_standby()
+        self._leaving.workers.remove(worker)
 
     def _start_again(self, worker: DevWorker, how: str) -> None:
         now = time.monotonic()
@@ -317,19 +319,6 @@ class Loop:
         for text in worker.taken_before(START) if tried else worker.taken():
             self._screen.line(text)
 
-    def _name_slow(self) -> None:
-        now = time.monotonic()
-        for worker in self._leaving:
-            if worker.named or worker.slot.left or now - worker.asked_at < SLOW or self._tasks is None:
-                continue
-            worker.named = True
-            if not (slow := self._tasks.still_of(worker.slot.prefix)):
-                continue
-            names = ", ".join(slow[:NAMED]) + (f" and {len(slow) - NAMED} more" if len(slow) > NAMED else "")
-            them = f"{counted(len(slow), 'task does', 'tasks do')} not stop within {SLOW:g} s: {names}"
-            rest = "" if self._stopping else "; the others run the new code"
-            self._screen.message(f"{them}. What does not stop is killed, by default after 5 s{rest}")
-
     def _draw(self) -> None:
         now = time.monotonic()
         if self._screen.live and self._tasks is not None and now - self._drawn_at >= TURN:
@@ -340,7 +329,7 @@ class Loop:
 
     def _wait(self) -> None:
         now = time.monotonic()
-        times = [now + TURN, *(worker.asked_at + SLOW for worker in self._leaving if not worker.named)]
+        times = [now + TURN, *self._leaving.due(now)]
         if self._due is not None:
             times.append(self._due)
         ends: list[socket.socket | int] = [self._signals.wake]

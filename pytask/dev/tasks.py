@@ -1,6 +1,9 @@
-"""What `pytask dev` reads of the tasks: counts and rows for the view, and those that still run old code."""
+"""What `pytask dev` reads of the tasks: counts and rows for the view, and those without new code."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
 
 import attrs
 
@@ -8,7 +11,10 @@ from pytask.client import Client, TaskInfo
 from pytask.dev.worker import Place
 from pytask.domain import lifecycle as life
 from pytask.domain.errors import PytaskError
+from pytask.domain.wording import counted, verb
+from pytask.terminal import command
 
+NAMED = 5  # tasks in one message
 MONITOR = "pytask/monitor"
 PAGE = 1000
 TIMEOUT = 0.5  # seconds: the loop waits meanwhile
@@ -21,6 +27,29 @@ class Shown:
     counts: dict[str, int] = attrs.Factory(dict)
     tasks: list[TaskInfo] = attrs.Factory(list)
     error: str = ""
+
+
+@attrs.frozen
+class Lost:
+    """Tasks of a function for which the code has no class."""
+
+    function: str
+    number: int
+    ids: tuple[str, ...] = ()  # some of them
+
+    def told(self, functions: Collection[str]) -> str:
+        """Which tasks that are, and what to do; `functions`: those of the code."""
+        names = f": {', '.join(self.ids)}" if self.ids else ""
+        names += " and more" if self.ids and self.number > len(self.ids) else ""
+        near = get_close_matches(self.function, functions, n=1)
+        meant = f" It has {near[0]!r}: if you renamed it, keep the old NAME." if near else ""
+        chosen = self.ids if len(self.ids) == self.number else ("--name", self.function, "--state", "WAIT")
+        delete = command(["pytask", "rm", *chosen])
+        return (
+            f"{counted(self.number, 'task waits', 'tasks wait')} for a class that the code does not have,"
+            f" {self.function!r}{names}.{meant} {verb(self.number, 'It runs', 'They run')} as soon as a save"
+            f" brings it; to delete {verb(self.number, 'it', 'them')}: {delete}"
+        )
 
 
 class Tasks:
@@ -53,3 +82,16 @@ class Tasks:
             for task in running
             if task.run.startswith(prefix) and task.function != MONITOR
         ]
+
+    def waiting(self, functions: Collection[str]) -> tuple[int, list[Lost]]:
+        """How many wait in the queue, and those that none of these functions can run."""
+        try:
+            count = self._client.count()
+            lost = {name: number for name, number in count.parked.items() if number and name not in functions}
+            return count.queued, [self._lost(name, number) for name, number in sorted(lost.items())]
+        except PytaskError:
+            return 0, []
+
+    def _lost(self, name: str, number: int) -> Lost:
+        found = self._client.list(state=life.WAIT, function=name, limit=NAMED)
+        return Lost(name, number, tuple(sorted(task.id for task in found)))

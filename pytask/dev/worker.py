@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -26,12 +27,21 @@ class Place:
     partitions: int = 1
 
 
+def place_of(text: str) -> tuple[Place, frozenset[str]]:
+    """Where the tasks of a worker are, and what they are called, as it reports it."""
+    said = json.loads(unquote(text))
+    return Place(said["namespace"], said["partitions"]), frozenset(said["functions"])
+
+
 class DevWorker:
     """A worker process, the line to it, and what it prints."""
 
     def __init__(self, command: Command, number: int) -> None:
         self.slot = Slot(number)
         self.place: Place | None = None  # once it stands by
+        self.functions: frozenset[str] = frozenset()  # the names of its tasks
+        self.blocked = ""  # which task blocks its event loop, and where
+        self.blocked_at = 0.0  # since when that is known, on time.monotonic()
         self.loaded = False  # all but the code
         self.replies: list[list[str]] = []  # lines for the list of the dead
         self.printed = ""  # before it stood by
@@ -67,8 +77,10 @@ class DevWorker:
         """Read its line; whether it has just reported to stand by."""
         before = self.place
         for words in self.slot.read_lines():
-            if words[:1] == ["standby"] and len(words) in (2, 3):
-                self.place = Place(unquote(words[2]) if len(words) > 2 else "", int(words[1]))
+            if words[:1] == ["standby"]:
+                self.place, self.functions = place_of(words[1])
+            elif words[:1] == ["blocked"]:
+                self.blocked, self.blocked_at = " at ".join(map(unquote, words[1:])), time.monotonic()
             elif words == ["loaded"]:
                 self.loaded = True
             else:

@@ -37,12 +37,13 @@ class Crowd:
     A run is blamed if it was young when its worker died and one of few such runs: with hundreds of tasks in
     one process, a poison task would otherwise send its neighbours to ERROR as well.  An older run is never
     blamed, even if it was the only one: most such deaths are caused by an operator, the kernel or the
-    machine.  The other runs of the dead worker therefore do not matter for a long-lived run.
+    machine.  The other runs of the dead worker therefore do not matter for a long-lived run.  With `blames`
+    off no run is blamed, as where a person watches the tasks and corrects them.
     """
 
-    def __init__(self, suspects: Iterable[Suspect], scale: float = 1.0) -> None:
+    def __init__(self, suspects: Iterable[Suspect], scale: float = 1.0, *, blames: bool = True) -> None:
         self._young = CRASH_YOUNG * scale
-        self._few = sum(one.age < self._young for one in suspects) <= CRASH_CROWD
+        self._few = blames and sum(one.age < self._young for one in suspects) <= CRASH_CROWD
 
     def blames(self, suspect: Suspect) -> bool:
         """Whether the death of its worker is counted against this run."""
@@ -66,7 +67,9 @@ class Crowd:
         )
 
 
-def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tuple[list[Expiry], int]:
+def bury(
+    suspects: Iterable[Suspect], expiry: float, scale: float = 1.0, *, blames: bool = True
+) -> tuple[list[Expiry], int]:
     """The expiries for the runs of a process known to be dead, and the number of runs left to the monitor.
 
     Runs that are blamed again are left to the monitor, which waits for the pause of their crashes.
@@ -77,7 +80,7 @@ def bury(suspects: Iterable[Suspect], expiry: float, scale: float = 1.0) -> tupl
     now: list[Expiry] = []
     left = 0
     for runs in by_session.values():
-        crowd = Crowd(runs, scale)
+        crowd = Crowd(runs, scale, blames=blames)
         due = [suspect for suspect in runs if not crowd.pause(suspect, expiry)]
         now += [crowd.judge(suspect, proven=True) for suspect in due]
         left += len(runs) - len(due)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -121,12 +122,18 @@ class Foreground:
                 raise signals.thrown
         if stuck:
             exit_now(EXIT_STUCK)
-        log.info(
+        log.log(
+            self._level if clean else logging.INFO,
             "all tasks released"
             if clean
-            else "stopped before Redis acknowledged every release; a monitor recovers the rest"
+            else "stopped before Redis acknowledged every release; a monitor recovers the rest",
         )
         return signals.received
+
+    @property
+    def _level(self) -> int:
+        """Of messages about a stop; on standby it is that of every save, and not asked for by a signal."""
+        return logging.INFO if self._daemon.standby is None else logging.DEBUG
 
     def _begin(self, signals: Signals, hard: bool) -> Worker:
         thread_owners.note_all()
@@ -137,6 +144,7 @@ class Foreground:
                 prefix=self._daemon.prefix,
                 on_failed=signals.wake,
                 standby=self._daemon.standby,
+                on_blocked=self._daemon.link.blocked if self._daemon.link else lambda _who, _place: None,
             )
         )
 
@@ -153,6 +161,7 @@ class Foreground:
                 on_stop=signals.wake, on_quiet=worker.pause_intake, on_hurry=signals.hurry,
                 on_go=partial(worker.capacity.close, closed=False),
                 on_alone=self._daemon.standby.alone.set if self._daemon.standby else lambda: None,
+                blames=self._daemon.standby is None,  # else its author corrects it, and it is to run at once
             ))  # fmt: skip
             if self._daemon.standby is not None:
                 Service.spawn(self._stand_by, worker, link)
@@ -165,11 +174,12 @@ class Foreground:
 
     def _stand_by(self, worker: Worker, link: SupervisorLink) -> None:
         worker.await_claims()
-        link.stands_by(self._settings.namespace, self._settings.partitions)
+        names = sorted(worker.executor.tasks)
+        link.stands_by(self._settings.namespace, self._settings.partitions, names)
 
     def _hand_back(self, worker: Worker, signals: Signals) -> tuple[bool, bool]:
         """Release all tasks: (whether Redis acknowledged all, whether a run could not be stopped)."""
-        log.info("signal received: releasing %s", counted(len(worker.living), "task"))
+        log.log(self._level, "signal received: releasing %s", counted(len(worker.living), "task"))
         until = time.monotonic() + self._settings.timing.shutdown
         clean = self._stop()
         stuck = bool(worker.living)

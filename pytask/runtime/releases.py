@@ -24,8 +24,9 @@ QUIET_PASSES = 2  # a claim of the dead process may still be in its socket when 
 class Release:
     """The runs of one dead process in one store, found by the prefix of its run ids."""
 
-    def __init__(self, prefix: str, store_proxy: StoreProxy, timing: Timing) -> None:
+    def __init__(self, prefix: str, store_proxy: StoreProxy, timing: Timing, *, blames: bool = True) -> None:
         self._prefix = prefix
+        self._blames = blames
         self._store_proxy = store_proxy
         self._timing = timing
         self._seen: dict[str, Suspect] = {}  # also those already requeued: they ran when it died
@@ -36,7 +37,9 @@ class Release:
         """One pass; returns the number of requeued runs.  Raises `StoreError`."""
         found = self._read()
         self._seen.update(found)
-        due, self.left = bury(self._seen.values(), self._timing.expiry, self._timing.scale)
+        due, self.left = bury(
+            self._seen.values(), self._timing.expiry, self._timing.scale, blames=self._blames
+        )
         due = [expiry for expiry in due if expiry.id in found and found[expiry.id].run == expiry.run]
         done = 0
         for at in range(0, len(due), EXPIRE_BATCH):

@@ -6,6 +6,8 @@ settings, and uses the same fenced script as the monitor.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
@@ -34,6 +36,7 @@ class SupervisorLinkPorts:
     on_hurry: Callable[[], None] = lambda: None
     on_go: Callable[[], None] = lambda: None
     on_alone: Callable[[], None] = lambda: None
+    blames: bool = True  # whether the death of a sibling counts against its young runs
 
 
 class SupervisorLink:
@@ -93,14 +96,24 @@ class SupervisorLink:
         elif word == "release" and prefix:
             Service.spawn(self.release, prefix)
 
-    def stands_by(self, namespace: str, partitions: int) -> None:
-        """Report that the code runs, and where its tasks are."""
-        self.tell(f"standby {partitions} {quote(namespace, safe='')}")
+    def stands_by(self, namespace: str, partitions: int, functions: Sequence[str]) -> None:
+        """Report that the code runs, where its tasks are, and what they are called."""
+        place = {"namespace": namespace, "partitions": partitions, "functions": list(functions)}
+        self.tell(f"standby {quote(json.dumps(place), safe='')}")
+
+    def blocked(self, who: str, place: str) -> None:
+        """Report, from any thread, who blocks the event loop, and where; "" once it responds again."""
+        words = " ".join(["blocked", *(quote(word, safe="") for word in (who, place) if word)])
+        with contextlib.suppress(OSError):  # not by the socket, which belongs to the loop
+            os.write(self._socket.fileno(), f"{words}\n".encode())
 
     def release(self, prefix: str) -> None:
         """Requeue the runs of a dead sibling; retried until the monitors have done it."""
         timing, clock = self._ports.timing, self._ports.clock
-        releases = [Release(prefix, store_proxy, timing) for store_proxy in self._ports.store_proxies]
+        blames = self._ports.blames
+        releases = [
+            Release(prefix, store_proxy, timing, blames=blames) for store_proxy in self._ports.store_proxies
+        ]
         release_all(releases, timing, clock)
         handed_on, left = sum(one.handed_on for one in releases), sum(one.left for one in releases)
         self.tell(f"released {prefix} {handed_on} {left}")

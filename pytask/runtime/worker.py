@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -57,6 +58,7 @@ class WorkerPorts:
     clock: Callable[[], float] = steady
     process: Process = attrs.Factory(Process)
     on_failed: Callable[[], None] = lambda: None  # a service of the worker died
+    on_blocked: Callable[[str, str], None] = lambda _who, _place: None  # as of `BlockedWatch`
     schedules: Sequence[Defined] = ()  # those that the code defines
     life: Life = attrs.Factory(Life)  # the lock that proves the death of this process
     native: Callable[[int], NativePool] = NativePool
@@ -123,7 +125,9 @@ class Worker:
         self.blocked = None
         if settings.block_limit is not None:
             ours = {partition.executor for partition in self.partitions}
-            self.blocked = BlockedWatch(settings.block_limit, ours=lambda run: run.host in ours)
+            self.blocked = BlockedWatch(
+                settings.block_limit, ours=lambda run: run.host in ours, on_blocked=ports.on_blocked
+            )
 
     @property
     def executor(self) -> Executor:
@@ -224,7 +228,8 @@ class Worker:
         if self._unreached:
             return
         self.reached.set()
-        log.info(
+        log.log(
+            logging.INFO if self._standby is None else logging.DEBUG,  # else it is said where saves are
             "worker %s takes tasks from %s%s: %s",
             self.settings.name, self.partitions[0].backend.describe(),
             f", {len(self.partitions)} partitions" if len(self.partitions) > 1 else "",

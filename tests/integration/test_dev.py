@@ -67,6 +67,18 @@ ALONE = """
 """
 
 
+ENDLESS = """
+    class Endless(Task):
+        class Config:
+            NAME = "endless"
+        def start(self):
+            print("<endless {version}>")
+            gevent.sleep(0.1)
+            while "{version}" == "one": pass  # a mistake
+            gevent.sleep(1000)
+"""
+
+
 class Dev:
     """The running command, its folders, and a client of its server."""
 
@@ -240,6 +252,68 @@ def test_a_task_that_stops_slowly_is_named_and_the_others_run_the_new_code_meanw
         one.says("all tasks run the new code")
         output = one.output
         assert max(map(output.index, ("<a two", "<b two"))) < output.index("<lazy two>")
+
+
+def test_an_endless_loop_is_named_and_the_repaired_code_runs_soon(dev):
+    one = dev(code=TASKS + ENDLESS)
+    with one.client as client:
+        one.put(client, "a")
+        one.says("<a one after []>")
+        one.put(client, "wrong", function="endless")
+        one.says("<endless one>")
+        one.says(" blocked the event loop ")
+        one.save("two", TASKS + ENDLESS)
+        # The limit of the leases, which would end this worker, is longer than the patience of the test.
+        one.says("<a two after ['one']>")
+        one.says("<endless two>")
+        one.says("all tasks run the new code")
+        line = next(
+            number
+            for number, text in enumerate((one.project / "tasks.py").read_text().splitlines(), 1)
+            if "a mistake" in text
+        )
+        place = f"{one.project.resolve() / 'tasks.py'}:{line}"
+        assert (
+            f"killed the old worker, as task wrong (endless) at {place} blocked its event loop" in one.output
+        )
+        assert {client.hget(name, "state") for name in ("a", "wrong")} == {"RUNNING"}
+        assert not {client.hget(name, "crashes") or "0" for name in ("a", "wrong")} - {"0"}
+    assert one.output.count("<a two") == one.output.count("<endless two") == 1
+
+
+def test_tasks_whose_class_was_renamed_are_named_with_what_to_do(dev):
+    one = dev()
+    one.says("dev: the code runs: count, crash, slow")
+    with one.client as client:
+        one.put(client, "a")
+        one.says("<a one after []>")
+        one.save("two", TASKS.replace('"count"', '"counter"'))
+        one.says("all other tasks run the new code")
+        one.says("1 task waits for a class that the code does not have, 'count': a. It has 'counter'")
+        assert "pytask rm a\n" in one.output
+        one.save("three")
+        one.says("<a three after ['one']>")
+        one.says("all tasks run the new code")
+    for noise in ("signal received", "takes tasks from", "all tasks released"):
+        assert noise not in one.output
+
+
+def test_a_deleted_file_is_said_to_be_deleted(dev):
+    one = dev(code=TASKS + "    import other\n")
+    one.says("No module named 'other'")
+    write(one.project / "other.py", "")
+    one.says("other.py saved: trying the new code")
+    one.says("the code runs: ")
+    (one.project / "other.py").unlink()
+    one.says("other.py deleted: trying the new code")
+    one.says("No module named 'other'", 2)
+
+
+def test_code_that_ends_the_program_is_named_with_file_and_line(dev):
+    one = dev(code="import sys\nsys.exit(3)\n")
+    one.says("[PT235]")
+    place = f"{one.project.resolve() / 'tasks.py'}:2"
+    assert f"{place}: [PT026] tasks.py cannot be imported; it ends the program: sys.exit(3)" in one.output
 
 
 def test_a_pre_started_task_never_runs_twice_at_a_time(dev, tmp_path):

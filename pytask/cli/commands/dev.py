@@ -76,7 +76,8 @@ def command(
     from pytask.dev.loop import Loop, Parts, Signals
     from pytask.dev.page import Page
 
-    flags = [f"--log-level={log_level}", f"--task-logs={LOG_LINES}"]
+    # Tasks that are drained would keep the old code.
+    flags = [f"--log-level={log_level}", f"--task-logs={LOG_LINES}", "--drain=0"]
     flags += [f"--config={config}"] if config else []
     flags += [f"--patch={patch}"] if patch else []
     with ExitStack() as stack:

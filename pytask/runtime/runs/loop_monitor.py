@@ -36,8 +36,15 @@ class BlockedWatch:
     standard error, and the loop logs it afterwards.
     """
 
-    def __init__(self, limit: float, *, ours: Callable[[Any], bool] = lambda _: True) -> None:
+    def __init__(
+        self,
+        limit: float,
+        *,
+        ours: Callable[[Any], bool] = lambda _: True,
+        on_blocked: Callable[[str, str], None] = lambda _who, _place: None,
+    ) -> None:
         self._limit = limit
+        self._on_blocked = on_blocked  # in the native thread: who and where; in the loop: "" once it responds
         self._ours = ours  # whether a run belongs to this app: several may share the process
         self._found: deque[tuple[str, str]] = deque(maxlen=100)  # description and fix
         self._hub = gevent.get_hub()
@@ -92,10 +99,12 @@ class BlockedWatch:
         text = f"{who} blocked the event loop for more than {self._limit:g} s at {place}"
         self._found.append((text, remedy(library) or GENERAL))
         os.write(2, f"pytask: {text}; all tasks of this process are blocked\n".encode(errors="replace"))
+        self._on_blocked(who, place)
         self._async.send()
 
     def _log(self) -> None:
         self._last = ""
+        self._on_blocked("", "")
         while self._found:
             log.warning("[PT041] %s: %s", *self._found.popleft())
 

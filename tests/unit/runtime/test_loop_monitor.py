@@ -1,5 +1,6 @@
 """Naming the task that holds the event loop; the monitor thread is played by the test."""
 
+import re
 from importlib.util import module_from_spec, spec_from_file_location
 from types import SimpleNamespace
 
@@ -68,6 +69,21 @@ def test_it_sets_gevent_s_monitor_to_work(watch, hub):
     assert hub.watched == 1
     assert gevent.config.max_blocking_time == 0.5
     assert gevent.config.print_blocking_reports is False
+
+
+def test_it_reports_who_blocks_and_that_the_loop_responds_again(hub, capfd):
+    told = []
+    watch = BlockedWatch(0.5, on_blocked=lambda *words: told.append(words))
+    watch.start()
+    try:
+        blocked(hub, a_run())
+        ((who, place),) = told
+        assert who == "task order-7 (resize)"
+        assert re.search(r"\.py:\d+$", place)
+        watch._log()
+        assert told[1:] == [("", "")]
+    finally:
+        watch.stop()
 
 
 def test_its_look_replaces_that_of_gevent_which_reports_all_greenlets_first(watch, hub, capfd):

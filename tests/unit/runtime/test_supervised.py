@@ -73,6 +73,18 @@ def test_those_with_a_pause_are_left_to_the_monitor_and_poison_is_not(world):
     assert [e.poison for e in world.store.asked("expire")[1][0]] == [True]
 
 
+def test_where_a_person_corrects_the_code_nobody_is_blamed_and_all_run_again_at_once(world, line):
+    ours, link = line
+    world.store.say("runs_of", (0, [suspect(i, age=10, crashes=i) for i in range(4)]))
+    start(link, world, blames=False)
+    link.release("p.")
+    batch = world.store.asked("expire")[0][0]
+    assert [(expiry.id, expiry.crashes, expiry.poison) for expiry in batch] == [
+        (f"t{i}", i, False) for i in range(4)
+    ]
+    assert ours.recv(100) == b"released p. 4 0\n"
+
+
 def test_a_late_one_is_judged_with_the_crowd_it_died_with(world):
     crowd = [suspect(i, age=10) for i in range(10)]
     world.store.say("runs_of", (0, crowd), (0, crowd[:1]), (0, []))
@@ -105,10 +117,10 @@ def test_it_gives_up_when_the_monitors_have_done_it(world, line, passing):
     assert ours.recv(100) == b"released p. 0 0\n"
 
 
-def start(link, world, on_stop=lambda: None, on_hurry=lambda: None):
+def start(link, world, on_stop=lambda: None, on_hurry=lambda: None, blames=True):
     link.start(SupervisorLinkPorts(
         store_proxies=[world.store_proxy], timing=world.timing, clock=world.clock,
-        on_stop=on_stop, on_hurry=on_hurry,
+        on_stop=on_stop, on_hurry=on_hurry, blames=blames,
     ))  # fmt: skip
 
 
