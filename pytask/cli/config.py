@@ -49,17 +49,23 @@ OWN: dict[str, Known] = {
 
 
 class Ambient:
-    """The settings of the file and the environment, which the flags of one call override."""
+    """The settings of the file and the environment, which the flags of one call override.
+
+    With `dev`, the default address is that of the `pytask dev` of this directory, if one runs.
+    """
 
     def __init__(
         self,
         file: str | Path | None = None,
         environ: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        *,
+        dev: bool = False,
     ) -> None:
         self._environ = os.environ if environ is None else environ
         self.file = _find_file(file or self._environ.get("PYTASK_CONFIG"), folder or Path.cwd())
         self._stored = _read_file(self.file) if self.file is not None else {}
+        self._dev = dev
         self._looked = False  # whether the directory's server was looked up
         self._found: Value | None = None
 
@@ -83,7 +89,7 @@ class Ambient:
         return Value(known.default, "the default", given=False)
 
     def _private(self) -> Value | None:
-        """The running server that `pytask run --embedded` started in this directory."""
+        """The running server that `pytask run --embedded` or `pytask dev` started in this directory."""
         if self._looked:
             return self._found
         self._looked = True
@@ -93,6 +99,11 @@ class Ambient:
 
             url = running_url(folder)
             self._found = Value(url, f"the embedded server of {folder}", private=True) if url else None
+        if self._dev and self._found is None:
+            from pytask.dev import folders
+
+            url = folders.running(Path.cwd())
+            self._found = Value(url, "the server of `pytask dev` here", private=True) if url else None
         return self._found
 
     def given(self, names: Iterator[str] | None = None) -> dict[str, Value]:

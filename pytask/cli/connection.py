@@ -47,7 +47,7 @@ class Remote:
     def setting(self, name: str) -> Value:
         """A setting and its origin."""
         if self._ambient is None:
-            self._ambient = Ambient(self._config)
+            self._ambient = Ambient(self._config, dev=True)
             self._ambient.check()
         return self._ambient.get(name, self._flags.get(name), "redis" if name == "redis_url" else "")
 

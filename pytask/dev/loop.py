@@ -24,6 +24,7 @@ from pytask.daemon.dead_children import DeadChildren
 from pytask.daemon.supervisor import HOPELESS, YOUNG, restart_delay
 from pytask.dev.complaint import START, complaint
 from pytask.dev.leaving import Leaving
+from pytask.dev.orphans import Orphans
 from pytask.dev.page import Page
 from pytask.dev.sources import Watch
 from pytask.dev.tasks import MONITOR, NAMED, Shown, Tasks
@@ -63,6 +64,7 @@ class Parts:
     url: str
     roots: Sequence[Path]
     screen: Screen
+    orphans: Orphans
     page: Page | None = None
 
 
@@ -214,7 +216,7 @@ class Loop:
 
     def _worker(self) -> DevWorker:
         self._started += 1
-        return DevWorker(self._parts.command, self._started)
+        return DevWorker(self._parts.command, self._started, self._parts.orphans)
 
     def _hand_over(self, trial: DevWorker) -> None:
         old, self._current, self._trial = self._current, trial, None

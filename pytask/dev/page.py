@@ -6,6 +6,7 @@ import subprocess
 
 from pytask.daemon.child import Command
 from pytask.daemon.program import program
+from pytask.dev.orphans import Orphans
 from pytask.dev.worker import Place
 from pytask.domain.errors import PytaskError
 
@@ -13,8 +14,9 @@ from pytask.domain.errors import PytaskError
 class Page:
     """`pytask web` for the tasks of the code."""
 
-    def __init__(self, worker: Command) -> None:
+    def __init__(self, worker: Command, orphans: Orphans) -> None:
         self._worker = worker  # whose program and environment it shares
+        self._orphans = orphans
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, place: Place) -> str:
@@ -29,6 +31,7 @@ class Page:
             env=self._worker.environ,
             process_group=0,  # Ctrl-C reaches only the parent
         )
+        self._orphans.note(self._process.pid)
         assert self._process.stdout is not None  # noqa: S101 - for the type checker
         told = self._process.stdout.readline().decode(errors="replace")
         if "http" not in told:
@@ -41,6 +44,7 @@ class Page:
             return
         self._process.kill()
         self._process.wait()
+        self._orphans.forget(self._process.pid)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._process = None

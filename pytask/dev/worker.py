@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import attrs
 
 from pytask.daemon.child import Command, Slot, how_it_ended
+from pytask.dev.orphans import Orphans
 
 KEPT = 100_000  # characters of the output of a worker that does not stand by yet
 CHUNK = 65536
@@ -36,8 +37,9 @@ def place_of(text: str) -> tuple[Place, frozenset[str]]:
 class DevWorker:
     """A worker process, the line to it, and what it prints."""
 
-    def __init__(self, command: Command, number: int) -> None:
+    def __init__(self, command: Command, number: int, orphans: Orphans) -> None:
         self.slot = Slot(number)
+        self._orphans = orphans
         self.place: Place | None = None  # once it stands by
         self.functions: frozenset[str] = frozenset()  # the names of its tasks
         self.blocked = ""  # which task blocks its event loop, and where
@@ -59,6 +61,7 @@ class DevWorker:
             raise
         finally:
             os.close(theirs)
+        orphans.note(self.process.pid)
         self.began = time.monotonic()
 
     @property
@@ -133,4 +136,5 @@ class DevWorker:
     def close(self) -> None:
         """Its process has ended."""
         os.close(self.output)
+        self._orphans.forget(self.process.pid)
         self.slot.empty()

@@ -1,5 +1,6 @@
 """`pytask dev`: real workers, a real server, and files that are saved while tasks run."""
 
+import os
 import re
 import signal
 import urllib.request
@@ -214,6 +215,47 @@ def test_ctrl_c_leaves_nothing(dev):
     assert one.started.end(signal.SIGINT) == 0, one.output
     assert "Traceback" not in one.output
     gone(one, family)
+
+
+def test_a_kill_leaves_no_process_and_the_next_one_removes_the_data(dev, tmp_path):
+    one = dev("--web", code=TASKS + ENDLESS)
+    with one.client as client:
+        one.put(client, "wrong", function="endless")
+        one.says(" blocked the event loop ")  # such a worker does not notice that its parent is gone
+        one.says("the page is at ")
+    family = one.family
+    assert len(family) >= 4  # the server, the worker, the page, and what ends them
+    one.started.process.kill()
+    until(lambda: not any(each.is_running() for each in family), lambda: f"gone: {family}")
+    (left,) = one.temporary.iterdir()
+    os.utime(left, (0, 0))
+    with Started(pytask("dev", "tasks.py"), tmp_path, one.project, TMPDIR=str(one.temporary)) as again:
+        until(lambda: "the code runs" in again.output, lambda: again.output)
+        assert not left.exists()
+
+
+def test_other_commands_in_the_folder_find_its_server(dev, tmp_path):
+    one = dev()
+    one.says("other pytask commands in this folder find it")
+    one.says("the code runs")
+    there = {"TMPDIR": str(one.temporary)}
+    assert done(pytask("new", "count", "--id", "a"), one.project, **there).returncode == 0
+    one.says("<a one after []>")
+    assert "a  " in done(pytask("ls", "--name", "count"), one.project, **there).stdout
+    url = re.search(r"PYTASK_REDIS_URL=(\S+)", one.output)[1]
+    shown = done(pytask("config"), one.project, **there).stdout
+    assert f"{url}  the server of `pytask dev` here" in shown
+    assert url not in done(pytask("config"), tmp_path, **there).stdout
+    # `run` would start a second worker beside that of `dev`.
+    assert url not in done(pytask("run", "--check", "tasks.py"), one.project, **there).stderr
+    assert done(pytask("run", "--check", "tasks.py"), one.project, **there).returncode == 0
+
+
+def test_it_is_said_that_other_commands_use_another_server(dev):
+    one = dev(PYTASK_REDIS_URL="redis://:secret@127.0.0.1:7/3")
+    one.says("but pytask commands here use redis://")
+    assert "(from $PYTASK_REDIS_URL): export PYTASK_REDIS_URL=redis://127.0.0.1:" in one.output
+    assert "secret" not in one.output
 
 
 def test_a_second_ctrl_c_ends_it_at_once(dev):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +72,9 @@ def command(
     roots = [sources.folder_of(target, Path.cwd()), *(path.resolve() for path in more)]
     from pytask.cli.dev_screen import screen
     from pytask.dev.loop import Loop, Parts, Signals
+    from pytask.dev.orphans import PRIVATE_SECONDS, SECONDS, Orphans
     from pytask.dev.page import Page
+    from pytask.dev.server import private_server
 
     # Tasks that are drained would keep the old code.
     flags = [f"--log-level={log_level}", f"--task-logs={LOG_LINES}", "--drain=0"]
@@ -82,29 +82,28 @@ def command(
     flags += [f"--patch={patch}"] if patch else []
     with ExitStack() as stack:
         signals = stack.enter_context(closing(Signals()))
-        url = redis or stack.enter_context(_server())
+        orphans = stack.enter_context(closing(Orphans(SECONDS if redis else PRIVATE_SECONDS)))
+        url = redis or stack.enter_context(private_server(Path.cwd(), orphans))
         shown = stack.enter_context(closing(screen()))
         made = _command(target, flags, url, private=redis is None)
-        served = stack.enter_context(closing(Page(made))) if page else None
+        served = stack.enter_context(closing(Page(made, orphans))) if page else None
         shown.message(f"watching {', '.join(map(str, roots))}")
         if redis is None:
-            shown.message(f"a private server runs; in other terminals: export PYTASK_REDIS_URL={url}")
-        code = Loop(Parts(command=made, url=url, roots=roots, screen=shown, page=served), signals).run()
+            shown.message(_found_by(url, config))
+        parts = Parts(command=made, url=url, roots=roots, screen=shown, orphans=orphans, page=served)
+        code = Loop(parts, signals).run()
     click.get_current_context().exit(code)
 
 
-@contextmanager
-def _server() -> Iterator[str]:
-    """The URL of a private server, whose data are deleted at the end."""
-    from pytask.adapters.embedded import EmbeddedServer
-    from pytask.domain.errors import ConfigError
+def _found_by(url: str, config: str | None) -> str:
+    """Which other commands find the private server, and what to type for those that do not."""
+    from pytask.cli.config import Ambient
 
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="pytask-dev-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise ConfigError(f"no directory for temporary data: {error}. Use a server with --redis") from None
-    with folder as name, EmbeddedServer(Path(name)) as server:
-        yield server.url
+    export = f"export PYTASK_REDIS_URL={url}"
+    others = Ambient(config, dev=True).get("redis_url")
+    if others.value == url:
+        return f"a private server runs: other pytask commands in this folder find it; elsewhere: {export}"
+    return f"a private server runs, but pytask commands here use {others.shown} ({others.origin}): {export}"
 
 
 def _command(target: str, flags: list[str], url: str, *, private: bool) -> Command:
