@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from pytask.daemon.dead_children import DeadChildren
-from pytask.dev.tasks import NAMED, Lost, Tasks
+from pytask.dev.tasks import NAMED, Rest, Tasks
 from pytask.dev.worker import DevWorker
 from pytask.domain.wording import counted
 
@@ -28,7 +28,7 @@ class Leaving:
         self._say = say
         self._pending = False  # whether it has not been said yet that the new code runs
         self._settled = 0.0  # since when no old worker has a task
-        self._lost: list[Lost] = []
+        self._told = Rest()
 
     @property
     def over(self) -> bool:
@@ -97,17 +97,19 @@ class Leaving:
             return
         now = time.monotonic()
         self._settled = self._settled or now
-        queued, lost = tasks.waiting(functions) if tasks is not None else (0, [])
-        if queued and now - self._settled < SETTLING:
+        rest = tasks.rest(functions) if tasks is not None else Rest()
+        if rest.queued and now - self._settled < SETTLING:
             return
         self._pending, self._settled = False, 0.0
-        which = "all other tasks run" if lost else "all tasks run"
-        wait = f"; {counted(queued, 'task waits', 'tasks wait')} in the queue" if queued else ""
+        which = "all other tasks run" if rest.lost else "all tasks run"
+        wait = f"; {counted(rest.queued, 'task waits', 'tasks wait')} in the queue" if rest.queued else ""
         self._say(f"{which} the new code, {now - saved_at:.2f} s after the save{wait}")
-        for one in lost:
-            if one not in self._lost:
+        for one in rest.lost:
+            if one not in self._told.lost:
                 self._say(one.told(functions))
-        self._lost = lost
+        if rest.failed.number and rest.failed.last != self._told.failed.last:
+            self._say(rest.failed.told)
+        self._told = rest
 
 
 def _slow(still: list[str], limit: float) -> str:

@@ -37,7 +37,6 @@ KILLED, STOPPED = 130, 0  # exit codes
 ROWS = 10
 SPARES = 2  # an editor that also formats saves twice within the time that a worker needs to start
 OLD = 2.0  # seconds; an older time stamp is not that of the save
-REFUSED = "[PT235] the new code cannot run"
 
 
 class Screen(Protocol):
@@ -224,7 +223,7 @@ class Loop:
             self._leaving.add(old)
         trial.slot.tell("go")
         if trial.place is not None and (old is None or old.place != trial.place):
-            self._tasks = Tasks(self._parts.url, trial.place)
+            self._tasks = Tasks(self._parts.url, trial.place, trial.functions)
             if self._parts.page is not None:
                 self._screen.message(f"the page is at {self._parts.page.start(trial.place)}")
         if old is None:
@@ -281,8 +280,10 @@ class Loop:
 
     def _trial_ended(self, trial: DevWorker, how: str) -> None:
         self._trial = None
-        then = "the old code keeps running" if self._current is not None else "waiting for the next save"
-        self._screen.message(f"{REFUSED}; {then}: {complaint(trial.printed, how)}")
+        which, then = "code", "waiting for the next save"
+        if self._current is not None:
+            which, then = "new code", "the old code keeps running"
+        self._screen.message(f"[PT235] the {which} cannot run; {then}: {complaint(trial.printed, how)}")
 
     def _ended(self, worker: DevWorker, how: str) -> None:
         if worker.process.returncode != 0 or not worker.slot.left:

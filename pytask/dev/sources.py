@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -18,12 +19,14 @@ GENERATED = ("__pycache__", "node_modules", "site-packages")
 def folder_of(target: str, cwd: Path) -> Path:
     """The folder of `file.py`, of the package of `package.module:app`, or of a single module.
 
-    Nothing is imported.  Raises `BadTarget` if there is no such folder.
+    Nothing is imported.  Raises `BadTarget` if there is no such file or folder.
     """
     where, colon, name = target.rpartition(":")
     where = where if colon else name
     if where.endswith(".py") or "/" in where:
         folder = (cwd / where).parent
+        if folder.is_dir() and not (cwd / where).is_file():
+            raise BadTarget(_no_file(where, folder))
     else:
         found = PathFinder.find_spec(where.partition(".")[0], [str(cwd)]) or PathFinder.find_spec(
             where.partition(".")[0]
@@ -34,6 +37,13 @@ def folder_of(target: str, cwd: Path) -> Path:
     if not folder.is_dir():
         raise BadTarget(f"no folder {str(folder)!r}, where {where!r} should be: correct TARGET")
     return folder.resolve()
+
+
+def _no_file(where: str, folder: Path) -> str:
+    others = [str(Path(where).with_name(other.name)) for other in sorted(folder.glob("*.py"))]
+    near = get_close_matches(where, others, n=1, cutoff=0.5)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no file {where!r}{meant}: correct TARGET, or create the file first"
 
 
 def is_source(path: Path, roots: Sequence[Path]) -> bool:

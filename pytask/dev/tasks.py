@@ -52,10 +52,45 @@ class Lost:
         )
 
 
+@attrs.frozen
+class Failed:
+    """Tasks that ended in an error."""
+
+    tasks: tuple[TaskInfo, ...] = ()  # some of them, the last one first
+    number: int = 0
+
+    @property
+    def last(self) -> tuple[str, int]:
+        """Which run failed last; ("", 0) if none did."""
+        return next(((task.id, task.epoch) for task in self.tasks), ("", 0))
+
+    @property
+    def told(self) -> str:
+        """Which tasks that are, and how they run again."""
+        names = ", ".join(f"{task.id} ({task.function})" for task in self.tasks)
+        names += f" and {self.number - len(self.tasks)} more" if self.number > len(self.tasks) else ""
+        few = len(self.tasks) == self.number
+        chosen = [task.id for task in self.tasks] if few else ["--state", "ERROR"]
+        again = command(["pytask", "start", *chosen])
+        return (
+            f"{counted(self.number, 'task has failed', 'tasks have failed')}: {names}; to try again: {again}"
+        )
+
+
+@attrs.frozen
+class Rest:
+    """Tasks that do not run the new code."""
+
+    queued: int = 0
+    lost: list[Lost] = attrs.Factory(list)
+    failed: Failed = attrs.Factory(Failed)
+
+
 class Tasks:
     """The tasks of the code."""
 
-    def __init__(self, url: str, place: Place) -> None:
+    def __init__(self, url: str, place: Place, functions: Collection[str] = ()) -> None:
+        self._monitors = place.partitions if MONITOR in functions else 0  # that are no news
         self._client = Client(
             url, namespace=place.namespace, partitions=place.partitions, timeout=TIMEOUT,
             connect_timeout=TIMEOUT,
@@ -65,8 +100,9 @@ class Tasks:
         """The counts, and the first tasks."""
         try:
             counts = {str(state): number for state, number in self._client.count().states.items()}
-            # Its own monitor is no news.
-            tasks = [task for task in self._client.list(limit=rows + 1) if task.function != MONITOR]
+            counts[life.RUNNING] = max(0, counts.get(life.RUNNING, 0) - self._monitors)
+            limit = rows + self._monitors
+            tasks = [task for task in self._client.list(limit=limit) if task.function != MONITOR]
         except PytaskError as error:
             return Shown(error=str(error))
         return Shown(counts, tasks[:rows])
@@ -83,14 +119,18 @@ class Tasks:
             if task.run.startswith(prefix) and task.function != MONITOR
         ]
 
-    def waiting(self, functions: Collection[str]) -> tuple[int, list[Lost]]:
-        """How many wait in the queue, and those that none of these functions can run."""
+    def rest(self, functions: Collection[str]) -> Rest:
+        """What none of these functions, of the code, runs."""
         try:
             count = self._client.count()
             lost = {name: number for name, number in count.parked.items() if number and name not in functions}
-            return count.queued, [self._lost(name, number) for name, number in sorted(lost.items())]
+            return Rest(
+                count.queued,
+                [self._lost(name, number) for name, number in sorted(lost.items())],
+                Failed(tuple(self._client.list(state=life.ERROR, limit=NAMED)), count[life.ERROR]),
+            )
         except PytaskError:
-            return 0, []
+            return Rest()
 
     def _lost(self, name: str, number: int) -> Lost:
         found = self._client.list(state=life.WAIT, function=name, limit=NAMED)

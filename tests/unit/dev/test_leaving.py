@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytask.client import TaskInfo
 from pytask.dev import leaving
 from pytask.dev.leaving import BLOCKED, EXIT, SETTLING, SLOW, STUCK, Leaving
-from pytask.dev.tasks import Lost
+from pytask.dev.tasks import Failed, Lost, Rest
+from pytask.domain.lifecycle import ERROR
 
 
 class Old:
@@ -28,15 +30,15 @@ class Tasks:
     """What it reads of them."""
 
     def __init__(self):
-        self.still, self.queued, self.lost = ["clock-1 (tick)"], 0, []
+        self.still, self.queued, self.lost, self.failed = ["clock-1 (tick)"], 0, [], Failed()
 
     def still_of(self, prefix):
         assert prefix == "p."
         return self.still
 
-    def waiting(self, functions):
+    def rest(self, functions):
         assert functions == {"tock"}
-        return self.queued, self.lost
+        return Rest(self.queued, self.lost, self.failed)
 
 
 @pytest.fixture
@@ -161,6 +163,25 @@ def test_tasks_without_a_class_are_named_once(scene, clock):
     assert settle(scene) == ["all other tasks run the new code, 1.00 s after the save", told]
     scene.leaving.add(scene.old)
     assert settle(scene) == ["all other tasks run the new code, 1.00 s after the save"]
+
+
+def test_tasks_that_have_failed_are_named_with_how_they_run_again_until_another_run_fails(scene):
+    scene.old.slot.left = True
+    done = "all tasks run the new code, 1.00 s after the save"
+    for epoch in (3, 4):
+        scene.tasks.failed = Failed((TaskInfo(id="a b", state=ERROR, function="tock", epoch=epoch),), 1)
+        told = "1 task has failed: a b (tock); to try again: pytask start 'a b'"
+        scene.leaving.add(scene.old)
+        assert settle(scene) == [done, told]
+        scene.leaving.add(scene.old)
+        assert settle(scene) == [done]
+
+
+def test_many_tasks_that_have_failed_are_started_by_their_state():
+    some = tuple(TaskInfo(id=name, state=ERROR, function="tock") for name in "ab")
+    assert Failed(some, 9).told == (
+        "9 tasks have failed: a (tock), b (tock) and 7 more; to try again: pytask start --state ERROR"
+    )
 
 
 def test_many_tasks_without_a_class_are_deleted_by_its_name():

@@ -42,6 +42,13 @@ def test_a_folder_that_is_not_there_is_refused(project):
         folder_of("missing/clock.py", project)
 
 
+def test_a_file_that_is_not_there_is_refused_with_the_one_that_was_meant(project):
+    with pytest.raises(BadTarget, match=r"no file 'clocks\.py'; did you mean 'clock\.py'\?"):
+        folder_of("clocks.py", project)
+    with pytest.raises(BadTarget, match=r"no file 'shop/jobs/feed\.py'; did you mean 'shop/jobs/feeds\.py'"):
+        folder_of("shop/jobs/feed.py", project)
+
+
 @pytest.mark.parametrize(
     ("name", "counts"),
     [
