@@ -6,7 +6,6 @@ current one; a trial may be starting, and predecessors may be stopping their las
 
 from __future__ import annotations
 
-import itertools
 import select
 import signal
 import socket
@@ -122,8 +121,10 @@ def named(functions: Collection[str]) -> str:
 def what_happened(saved: Sequence[Path]) -> str:
     """For example "tasks.py saved, old.py deleted"."""
     words = []
-    for what, paths in itertools.groupby(saved, lambda path: "saved" if path.exists() else "deleted"):
-        names = [path.name for path in paths]
+    there = {path: path.exists() for path in saved}
+    for what, exists in (("saved", True), ("deleted", False)):
+        if not (names := [path.name for path in saved if there[path] is exists]):
+            continue
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         words.append(f"{', '.join(names[:NAMED])}{more} {what}")
     return ", ".join(words)

@@ -23,10 +23,9 @@ def folder_of(target: str, cwd: Path) -> Path:
     """
     where, colon, name = target.rpartition(":")
     where = where if colon else name
-    if where.endswith(".py") or "/" in where:
+    if where.endswith(".py") or "/" in where or not where.strip("."):
         folder = (cwd / where).parent
-        if folder.is_dir() and not (cwd / where).is_file():
-            raise BadTarget(_no_file(where, folder))
+        _refuse(where, cwd / where)
     else:
         found = PathFinder.find_spec(where.partition(".")[0], [str(cwd)]) or PathFinder.find_spec(
             where.partition(".")[0]
@@ -39,11 +38,16 @@ def folder_of(target: str, cwd: Path) -> Path:
     return folder.resolve()
 
 
-def _no_file(where: str, folder: Path) -> str:
-    others = [str(Path(where).with_name(other.name)) for other in sorted(folder.glob("*.py"))]
+def _refuse(where: str, path: Path) -> None:
+    """Raise `BadTarget` for a folder, and for a file that is not there although its folder is."""
+    if path.is_dir():
+        raise BadTarget(f"{where!r} is a folder: name a file in it, such as {str(Path(where, 'tasks.py'))!r}")
+    if path.is_file() or not path.parent.is_dir():
+        return
+    others = [str(Path(where).with_name(other.name)) for other in sorted(path.parent.glob("*.py"))]
     near = get_close_matches(where, others, n=1, cutoff=0.5)
     meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no file {where!r}{meant}: correct TARGET, or create the file first"
+    raise BadTarget(f"no file {where!r}{meant}: correct TARGET, or create the file first")
 
 
 def is_source(path: Path, roots: Sequence[Path]) -> bool:

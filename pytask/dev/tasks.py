@@ -43,7 +43,9 @@ class Lost:
         names += " and more" if self.ids and self.number > len(self.ids) else ""
         near = get_close_matches(self.function, functions, n=1)
         meant = f" It has {near[0]!r}: if you renamed it, keep the old NAME." if near else ""
-        chosen = self.ids if len(self.ids) == self.number else ("--name", self.function, "--state", "WAIT")
+        chosen = (
+            self.ids if len(self.ids) == self.number else ("--name", self.function, "--state", str(life.WAIT))
+        )
         delete = command(["pytask", "rm", *chosen])
         return (
             f"{counted(self.number, 'task waits', 'tasks wait')} for a class that the code does not have,"
@@ -70,7 +72,7 @@ class Failed:
         names = ", ".join(f"{task.id} ({task.function})" for task in self.tasks)
         names += f" and {self.number - len(self.tasks)} more" if self.number > len(self.tasks) else ""
         few = len(self.tasks) == self.number
-        chosen = [task.id for task in self.tasks] if few else ["--state", "ERROR"]
+        chosen = [task.id for task in self.tasks] if few else ["--state", str(life.ERROR)]
         again = command(["pytask", "start", *chosen])
         return (
             f"{counted(self.number, 'task has failed', 'tasks have failed')}: {names}; to try again: {again}"

@@ -42,6 +42,12 @@ def test_a_folder_that_is_not_there_is_refused(project):
         folder_of("missing/clock.py", project)
 
 
+@pytest.mark.parametrize("name", [".", "shop/jobs", "/"])
+def test_a_folder_is_no_target(project, name):
+    with pytest.raises(BadTarget, match=r"is a folder: name a file in it, such as '.*tasks\.py'"):
+        folder_of(name, project)
+
+
 def test_a_file_that_is_not_there_is_refused_with_the_one_that_was_meant(project):
     with pytest.raises(BadTarget, match=r"no file 'clocks\.py'; did you mean 'clock\.py'\?"):
         folder_of("clocks.py", project)
