@@ -30,13 +30,14 @@ VIEWERS, VIEW_SECONDS = 100, 600.0
 EVENTS = 1000  # a second
 LIMIT_MS, LIMIT_REDIS, LIMIT_GROWTH = 150.0, 0.05, 10.0
 PATHS = (*(f"/tasks?state={state}" for state in SHARES), "/tasks", "/tasks?state=ERROR&state=ENDED")
-# What the viewers look at: the page, its topics, its parts.
+# What the viewers look at: the page, its topics, its parts.  Of the tasks one half runs, the other has ended.
 PAGES = (
     ("/?", "overview workers", {"overview": "counts", "workers": "fleet"}),
     ("/tasks?", "tasks", {"tasks": "rows"}),
     ("/tasks?state=RUNNING&", "tasks", {"tasks": "rows"}),
     ("/task?id=task-{n}&", "task log events", {"task": "story", "log": "log", "events": "events"}),
 )
+# Events of tasks that run: of those that `seed` makes, each tenth.
 PUBLISHER = """
 import sys, time, json, redis
 client, rate = redis.Redis.from_url(sys.argv[1]), int(sys.argv[2])
@@ -45,7 +46,8 @@ while True:
     due = int((time.monotonic() - began) * rate)
     pipe = client.pipeline(transaction=False)
     for number in range(sent, due):
-        pipe.publish(f"task-task-{number % 5000}", json.dumps({"event": "tick", "data": {"count": number}}))
+        event = json.dumps({"event": "tick", "data": {"count": number}})
+        pipe.publish(f"task-task-{number % 500 * 10}", event)
     if due > sent:
         pipe.execute()
     sent = due
@@ -161,12 +163,13 @@ def viewers(page: Served, raw: redis.Redis, url: str, seconds: float) -> Iterato
 def _view(address: str, number: int, until: float, found: list[float]) -> None:
     """One viewer: hears of changes, and reads the parts again."""
     path, topics, parts = PAGES[number % len(PAGES)]
-    path = path.format(n=number)
+    seen = number // len(PAGES) * 5
+    path = path.format(n=seen)
     client = Client(address)
     client.get(path.rstrip("?&"))
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as line:
-        asked = f"/live?topics={topics.replace(' ', '+')}&id=task-{number}"
+        asked = f"/live?topics={topics.replace(' ', '+')}&id=task-{seen}"
         line.sendall(f"GET {asked} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         stream = line.makefile("rb")
         while time.monotonic() < until:

@@ -17,22 +17,25 @@ from typing import Any
 
 from pytask.client import Client
 from pytask.client.records import Count, Event, Gap
+from pytask.client.task_records import TaskInfo
 from pytask.domain.errors import PytaskError
 from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
 LOOK = 1.0  # seconds between two looks
+COUNTED = 2.5 * LOOK  # seconds that a count is shown: longer than a look, or readers would count once more
 STILL = 15.0  # seconds after which a silent stream says that it lives, so that a dead one is found
 LISTEN = 10.0  # seconds of one subscription: afterwards it is asked whether anyone still looks
 MOST = 500  # viewers
 KEPT = 50  # events of a task that somebody looks at
 # Topics that are due every so many seconds, as nothing tells of them, or as what they show grows older.
 PERIODS = {
-    "overview": 5.0, "tasks": 10.0, "task": 5.0, "workers": 5.0, "schedules": 5.0, "limits": 3.0,
-    "functions": 5.0, "findings": 30.0,
+    "overview": 5.0, "tasks": 10.0, "workers": 5.0, "schedules": 5.0, "limits": 3.0, "functions": 5.0,
+    "findings": 30.0,
 }  # fmt: skip
-TOPICS = frozenset({"rejected", "events", "log", *PERIODS})
+TASK, ENDED = 5.0, 30.0  # the same of a task; of one that has ended, as each read of it may cost Redis 20 ms
+TOPICS = frozenset({"rejected", "events", "log", "task", *PERIODS})
 
 
 class Viewer:
@@ -87,7 +90,8 @@ class Hub:
         self._turn = 0  # of the threads; 0 while none is needed
         self._turns = itertools.count(1)
         self._marks: dict[tuple[str, str], Any] = {}  # topic and task -> what was there at the last look
-        self._due: dict[str, float] = {}
+        self._due: dict[str, float] = {}  # topic -> when it is due
+        self._task_due: dict[str, float] = {}  # task -> when its topic `task` is
         self._events: dict[str, deque[Event]] = {}  # of tasks that somebody looks at
         self._busy: set[str] = set()  # tasks with events since the last look
         self._counted: tuple[float, Count | None] = (0.0, None)  # when, and what
@@ -97,7 +101,7 @@ class Hub:
     def counted(self, now: float) -> Count | None:
         """What the last look has counted, if that was a moment ago: a count costs Redis some ms."""
         at, found = self._counted
-        return found if now - at < LOOK else None
+        return found if now - at < COUNTED else None
 
     def forget(self) -> None:
         """Somebody has changed something, and wants to see it."""
@@ -173,9 +177,10 @@ class Hub:
                 del self._events[task]
             for mark in [mark for mark in self._marks if mark[1] and mark[1] not in tasks]:
                 del self._marks[mark]
+            self._task_due = {task: self._task_due.get(task, 0.0) for task in tasks}
             busy, self._busy = self._busy, set()
         shared = self._shared({topic for viewer in viewers for topic in viewer.topics}, bool(busy), now)
-        of_task = {task: self._of(task, viewers, task in busy) for task in tasks}
+        of_task = {task: self._of(task, viewers, task in busy, now) for task in tasks}
         if shared or any(of_task.values()) or any(viewer.fresh for viewer in viewers):
             self._on_change()  # before anyone is told, or they would read what others have read before
         for viewer in viewers:
@@ -197,12 +202,12 @@ class Hub:
                 found.add(topic)
         return found
 
-    def _of(self, task: str, viewers: Sequence[Viewer], busy: bool) -> set[str]:
+    def _of(self, task: str, viewers: Sequence[Viewer], busy: bool, now: float) -> set[str]:
         """The topics of one task that have changed."""
         wanted = {topic for viewer in viewers if viewer.task == task for topic in viewer.topics}
         found = {"events"} if busy else set()
         try:
-            if "task" in wanted and (self._differs("task", task, self._client.get(task)) or busy):
+            if "task" in wanted and self._task_differs(task, busy, now):
                 found.add("task")
             if "log" in wanted:
                 newest = [(line.epoch, line.number) for line in self._client.logs(task, limit=1)]
@@ -212,6 +217,22 @@ class Hub:
             if self._differs("task", task, type(error)):
                 found.add("task")
         return found
+
+    def _task_differs(self, task: str, busy: bool, now: float) -> bool:
+        """Whether a task is to be read again.
+
+        Whether one that has ended waits again, only a walk through the queue tells: up to 20 ms of Redis.  So
+        it is not looked at again until there is an event of it, or its period is over.
+        """
+        before = self._marks.get(("task", task))
+        ended = isinstance(before, TaskInfo) and before.finished
+        due = now >= self._task_due.get(task, 0.0)
+        if ended and not busy and not due:
+            return False
+        differs = self._differs("task", task, self._client.get(task))
+        if differs or busy or due:
+            self._task_due[task] = now + (ENDED if ended else TASK)
+        return differs or busy or due
 
     def _differs(self, topic: str, task: str, value: Any) -> bool:
         before = self._marks.get((topic, task), self)

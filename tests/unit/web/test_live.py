@@ -38,7 +38,8 @@ def test_what_a_look_has_counted_is_shown_for_a_moment(hub, client):
     hub.join(["tasks"], None)
     hub.look(10.0)
     assert hub.counted(10.5)["WAIT"] == 1
-    assert hub.counted(11.0) is None
+    assert hub.counted(12.0)["WAIT"] == 1  # also for those who read before the next look has counted
+    assert hub.counted(12.5) is None
     hub.forget()
     assert hub.counted(10.5) is None
 
@@ -51,6 +52,33 @@ def test_a_task_that_is_deleted(hub, client):
     client.remove("a")
     hub.look(2.0)
     assert viewer.wait(0) == ["task"]
+
+
+def test_a_task_that_has_ended_is_not_read_at_each_look(hub, client, monkeypatch):
+    client.start("f", id="a")
+    client.stop("a")
+    viewer = hub.join(["task"], "a")
+    hub.look(1.0)
+    assert viewer.wait(0) == ["task"]
+    read = []
+    get = client.get
+    monkeypatch.setattr(type(client), "get", lambda _self, task: read.append(task) or get(task))
+    hub.look(2.0)
+    hub.look(7.0)
+    assert (read, viewer.wait(0)) == (["a"], ["task"])
+    hub.look(8.0)
+    hub.look(36.9)
+    assert (read, viewer.wait(0)) == (["a"], [])
+    hub.look(37.0)
+    assert (read, viewer.wait(0)) == (["a", "a"], ["task"])
+    read.clear()
+    client.start("f", id="a")
+    hub.note(Event(id="a", name="waiting"))
+    hub.look(38.0)
+    assert (read, viewer.wait(0)) == (["a"], ["task"])
+    client.stop("a")
+    hub.look(39.0)  # it waits: it is read again at each look
+    assert (read, viewer.wait(0)) == (["a", "a"], ["task"])
 
 
 def test_events_are_kept_for_tasks_that_somebody_looks_at(hub):
