@@ -6,8 +6,10 @@ And what is made of the names: the dashboard, the alerts, and the recipe for sca
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import urllib.request
 
 import promql_parser
@@ -286,3 +288,97 @@ def test_pytask_web_serves_the_page_of_the_fleet(daemon, store, tmp_path):
         url = f"{found[1].rstrip('/')}/metrics"
         until(lambda: scrape(url)["pytask_slots",] == 7, lambda: page.output)
         assert scrape(url)["pytask_tasks", "sleeper", "WAIT"] == 0
+
+
+# -- by Prometheus' own tool ------------------------------------------------------------------------------
+
+
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool of Prometheus is not installed")
+# Alert -> a series in steps of a minute that makes it fire by the end of the first hour, and a silent one.
+FIRING = {
+    "PytaskAbsent": ("pytask_slots", "0x60", "10x60"),
+    "PytaskLeaseOld": ("pytask_lease_age_seconds", "30x60", "5x60"),
+    "PytaskTakeover": ("pytask_takeover_seconds_count", "0x55 1+1x4", "0x60"),
+    "PytaskTakeoverSlow": ('pytask_takeover_seconds_bucket{le="+Inf"}', "0+1x60", "0x60"),
+    "PytaskFull": ("pytask_slots_used", "10x60", "5x60"),
+    "PytaskWaiting": ('pytask_tasks{state="WAIT"}', "3x60", "0x60"),
+    "PytaskErrors": ('pytask_tasks{state="ERROR",function="feed"}', "0+1x60", "5x60"),
+    "PytaskRestarting": ('pytask_restarts_total{reason="failure",function="feed"}', "0+2x60", "0x60"),
+    "PytaskDeaf": ('pytask_round_age_seconds{function="feed"}', "0+60x60", "5x60"),
+    "PytaskLoopLag": ("pytask_loop_lag_seconds", "0.9x60", "0.01x60"),
+    "PytaskStartSlow": ('pytask_start_latency_seconds_bucket{le="+Inf"}', "0+1x60", "0x60"),
+    "PytaskRedisSlow": ("pytask_redis_seconds", "0.5x60", "0.001x60"),
+    "PytaskTimersLate": ('pytask_timers_due_late_seconds_bucket{le="+Inf"}', "0+1x60", "0x60"),
+    "PytaskOccurrencesSkipped": ('pytask_schedule_fires_total{outcome="late"}', "0+1x60", "0x60"),
+    "PytaskEventsDropped": ("pytask_events_dropped_total", "0+1x60", "0x60"),
+}
+# What an expression reads beside the series of the alert; None: with the same values.  The lowest bucket of a
+# histogram is empty, or its quantile would be below the threshold.
+BESIDE = {
+    "PytaskFull": {"pytask_slots": "10x60"},
+    "PytaskWaiting": {
+        "pytask_slots": "10x60", "pytask_slots_used": "4x60", "pytask_tasks_backing_off": "0x60",
+    },
+    "PytaskTakeoverSlow": {
+        'pytask_takeover_seconds_bucket{le="120"}': "0x60", 'pytask_takeover_seconds_bucket{le="240"}': None,
+    },
+    "PytaskStartSlow": {
+        'pytask_start_latency_seconds_bucket{le="5"}': "0x60",
+        'pytask_start_latency_seconds_bucket{le="10"}': None,
+    },
+    "PytaskTimersLate": {
+        'pytask_timers_due_late_seconds_bucket{le="10"}': "0x60",
+        'pytask_timers_due_late_seconds_bucket{le="60"}': None,
+    },
+}  # fmt: skip
+
+
+def promtool(*words, given=None):
+    return subprocess.run(
+        [PROMTOOL, *map(str, words)], capture_output=True, text=True, input=given, check=False, timeout=60
+    )
+
+
+@needs_promtool
+def test_promtool_accepts_the_alerts():
+    done = promtool("check", "rules", SHIPPED / "alerts.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_promtool_finds_nothing_in_a_live_page(daemon):
+    url = place_of(daemon("--metrics", f"{HOST}:0"))
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        done = promtool("check", "metrics", given=answer.read().decode())
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def given_series(alert, values):
+    beside = {name: other or values for name, other in BESIDE.get(alert, {}).items()}
+    all_of_them = {FIRING[alert][0]: values} | beside
+    return [{"series": name, "values": shown} for name, shown in all_of_them.items()]
+
+
+@needs_promtool
+@pytest.mark.parametrize("alert", FIRING)
+def test_each_alert_fires_and_is_silent(tmp_path, alert):
+    rules = [
+        rule
+        for group in yaml.safe_load((SHIPPED / "alerts.yaml").read_text())["groups"]
+        for rule in group["rules"]
+        if rule["alert"] == alert
+    ]
+    assert len(rules) == 1
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": rules}]}))
+    for values, firing in zip(FIRING[alert][1:], (1, 0), strict=True):
+        asked = {
+            "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)',
+            "eval_time": "1h",
+            "exp_samples": [{"labels": "{}", "value": firing}],
+        }
+        one = {"interval": "1m", "input_series": given_series(alert, values), "promql_expr_test": [asked]}
+        tests = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [one]}
+        (tmp_path / "test.yaml").write_text(yaml.safe_dump(tests))
+        done = promtool("test", "rules", tmp_path / "test.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -19,17 +19,6 @@ from pathlib import Path
 
 import pytest
 
-# The command line and the clients: they run in this process, the only one whose coverage is measured.
-HERE = (
-    "tests/integration/control/",
-    *(
-        f"tests/integration/test_{name}.py"
-        for name in (
-            "acl_client", "cli", "client", "clients", "embedded", "fixes", "logs", "mistakes", "partitions",
-            "proxy",
-        )
-    ),
-)  # fmt: skip
 GROUPS = (  # what their tests' ids begin with, and how many processes share them
     (("tests/simulation", "tests/unit/runtime/test_schedules_year.py"), 2),  # they compute
     # Unpatched: an asyncio loop beside threads is no matter of gevent's, nor is a native wait for changes.
@@ -62,8 +51,6 @@ CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a group's orders and reports
 
 def group_of(item):
     """The place of an item's group in GROUPS; None: it runs in this process."""
-    if item.nodeid.startswith(HERE):
-        return None
     return next((i for i, (starts, _) in enumerate(GROUPS) if item.nodeid.startswith(starts)), None)
 
 
