@@ -23,6 +23,8 @@ def main(argv=None):
     args = _arguments(argv)
     if args.seed is not None:
         return _one(args)
+    if args.without is not None:
+        return _without(args)
     if args.child:
         return _child(args)
     if args.sum:
@@ -45,7 +47,9 @@ def _arguments(argv):
     )
     parser.add_argument("--mutant", help="a wrong variant of pytask, which must be caught")
     parser.add_argument("--often", help="kinds of fault, a,b,..., that each world draws, and more often")
-    parser.add_argument("--like", help="worlds drawn as for this mutant, with pytask as it is")
+    parser.add_argument(
+        "--without", help="the first world of each of these mutants, a,b,..., with pytask as it is"
+    )
     parser.add_argument(
         "--policies", action="store_true", help="only worlds with delayed and flapping tasks and schedules"
     )
@@ -76,8 +80,6 @@ def _options(args, seed):
         steering=True if args.steering else None,
         failovers=True if args.failovers else None,
     )
-    if args.like is not None:
-        return attrs.evolve(mutants.options(args.like, options), mutant=None, timing=options.timing)
     return options if args.mutant is None else mutants.options(args.mutant, options)
 
 
@@ -98,6 +100,25 @@ def _one(args):
     for rule, text, at in outcome.violations:
         print(f"VIOLATION of {rule} at {at:.3f}: {text}")
     return bool(outcome.violations)
+
+
+def _without(args):
+    from tests.simulation import mutants
+    from tests.simulation.world import run_world
+
+    gc.disable()  # as in `_child`
+    bad = 0
+    for name in args.without.split(","):
+        seed = mutants.MUTANTS[name].seed
+        plain = _options(args, seed)
+        options = attrs.evolve(mutants.options(name, plain), mutant=None, timing=plain.timing)
+        outcome = run_world(seed, options)
+        print(f"{name}: {outcome.runs} runs", flush=True)
+        for rule, text, at in outcome.violations:
+            print(f"VIOLATION of {rule} at {at:.3f}, as without the mutant {name}: {text}", flush=True)
+        bad += bool(outcome.violations)
+        gc.freeze()
+    os._exit(bool(bad))
 
 
 def _child(args):
@@ -134,8 +155,6 @@ def _spawn(args, start, number):
     ]
     if args.mutant:
         command += ["--mutant", args.mutant]
-    if args.like:
-        command += ["--like", args.like]
     if args.often:
         command += ["--often", args.often]
     if args.policies:
