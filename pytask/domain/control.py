@@ -55,10 +55,14 @@ def outweighs(new: StopReason, current: StopReason | None) -> bool:
     return current is None or new > current
 
 
+# Each run ends with a look at these: to get a member from its class takes Python 3.11 as long as a call.
+_FAIL, _END = Trigger.FAIL, Trigger.END
+
+
 def closing(stop_reason: StopReason | None, failed: bool) -> Trigger | None:
     """The trigger that settles a dead run; None if nothing may be written, or for RELOAD."""
     if stop_reason is None:
-        return Trigger.FAIL if failed else Trigger.END
+        return _FAIL if failed else _END
     if stop_reason is StopReason.TIMEOUT:
         return Trigger.FAIL
     if stop_reason is StopReason.STOP:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
@@ -54,6 +54,9 @@ class Verdict(StrEnum):
         except ValueError:
             return cls.UNRECOGNIZED
 
+
+# Each task is compared with these: to get a member from its class takes Python 3.11 as long as a call.
+OK, ALREADY = Verdict.OK, Verdict.ALREADY
 
 Answer = Verdict | Command
 """The answer of a renewal for one run: FENCED, GONE, or the control word that was requested for it."""
@@ -127,7 +130,7 @@ class Claim:
     @property
     def won(self) -> bool:
         """Whether the run belongs to this worker."""
-        return self.verdict is Verdict.OK or self.verdict is Verdict.ALREADY
+        return self.verdict is OK or self.verdict is ALREADY
 
 
 @attrs.frozen
@@ -191,9 +194,10 @@ class Tail:
     base: int
     count: int  # at most so many ids; 0: no more of them, also by a call that comes late (see `claim.lua`)
 
-    def ref(self, place: int, task_id: str) -> RunRef:
-        """The run of the id at this place, from 1."""
-        return RunRef(task_id, f"{self.session}:{self.base + place}")
+    def refs(self, ids: Sequence[str]) -> list[RunRef]:
+        """The runs of these ids, which stood at the tail in this order."""
+        session = f"{self.session}:"
+        return [RunRef(one, f"{session}{number}") for number, one in enumerate(ids, self.base + 1)]
 
 
 @attrs.frozen(kw_only=True)

@@ -124,6 +124,8 @@ def end_services(services: Sequence[AnyGreenlet], timeout: float) -> None:
 class RunGreenlet(Base):
     """The greenlet in which a run's `start()` executes."""
 
+    __slots__ = ("pytask_run",)  # without a dict of its own, which would take 120 bytes of each
+
     spawning_stack_limit = 0  # always that of the consumer: useless, and kept as long as the run
 
     def __init__(self, run: TreeOwner) -> None:
@@ -139,6 +141,8 @@ class RunGreenlet(Base):
 
 class StopGreenlet(RunGreenlet):
     """The greenlet of a task's `stop()`: it ends with its run."""
+
+    __slots__ = ("reason",)
 
     def __init__(self, run: TreeOwner, reason: str) -> None:
         super().__init__(run)

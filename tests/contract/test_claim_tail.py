@@ -43,8 +43,8 @@ def test_it_takes_what_has_waited_longest(bench):
         ("b", f"session:{tail.base + 2}", OK, b'"b"'),
     ]
     assert (bench.store.ahead, bench.queue()) == ([b"c"], ["c"])
-    for place, task_id in enumerate("ab", 1):
-        bench.assert_registered(tail.ref(place, task_id))
+    for ref in tail.refs("ab"):
+        bench.assert_registered(ref)
     assert [(task_id, name) for task_id, name, _ in bench.events()] == [("a", "running"), ("b", "running")]
     assert bench.claimed() == {"session": (tail.base, ["a", "b"])}
 
@@ -88,7 +88,7 @@ def test_a_repeat_takes_nothing_that_was_pushed_again(bench):
     bench.push("b")
     tail = bench.tail(2)
     a, _ = bench.claim_tail(tail)
-    assert bench.store.commit([ended(tail.ref(1, a.id))]) == [OK]
+    assert bench.store.commit([ended(tail.refs([a.id])[0])]) == [OK]
     bench.lpush("a")
     assert words(bench.claim_tail(tail)) == [MOVED, ALREADY]
     assert bench.queue() == ["a"]
@@ -100,7 +100,7 @@ def test_a_repeat_does_not_get_the_run_that_followed(bench):
     bench.push("a")
     tail = bench.tail(1)
     bench.claim_tail(tail)
-    first = tail.ref(1, "a")
+    first = tail.refs(["a"])[0]
     assert bench.store.expire([bench.expiry(first)]) == [OK]
     (other,) = bench.claim_tail(bench.tail(1, session="other"))
     assert (other.id, other.verdict) == ("a", OK)
@@ -138,7 +138,7 @@ def test_a_closed_claim_tells_what_it_took_and_takes_no_more(bench):
     closing = Tail(tail.session, tail.base, 0)
     bench.claim_tail(tail)
     closed = bench.claim_tail(closing, max_data=0)
-    assert [(one.id, one.run, one.verdict) for one in closed] == [("a", tail.ref(1, "a").run, ALREADY)]
+    assert [(one.id, one.run, one.verdict) for one in closed] == [("a", tail.refs(["a"])[0].run, ALREADY)]
     assert words(bench.claim_tail(tail)) == [ALREADY]
     assert bench.queue() == ["b"]
 
@@ -261,7 +261,7 @@ def test_groups_and_limits_hold(bench):
     assert words(bench.claim_tail(tail)) == [OK, Verdict.WAITING, Verdict.WAITING]
     assert (bench.slots("group:g"), bench.line("group:g"), bench.queue()) == ({"a"}, ["b", "c"], [])
     assert words(bench.claim_tail(tail)) == [ALREADY, MOVED, MOVED]
-    assert bench.store.commit([ended(tail.ref(1, "a"))]) == [OK]
+    assert bench.store.commit([ended(tail.refs(["a"])[0])]) == [OK]
     assert (ids_of(bench.claim_tail(1)), bench.line("group:g")) == (["b"], ["c"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import starmap, takewhile
+from itertools import takewhile
 
 import attrs
 
@@ -50,11 +50,11 @@ class QueueVerbs(LimitVerbs):
             reach = _reach(queue, min(32, tail.count + 1), tail.count + 1) if tail.count else 0
             ids = [raw.decode() for raw in takewhile(is_plain, queue[: -min(reach, tail.count) - 1 : -1])]
             self._state.note_claim(tail.session, tail.base, ids)
-            refs = tuple(starmap(tail.ref, enumerate(ids, 1)))
+            refs = tuple(tail.refs(ids))
             return self._claim(attrs.evolve(request, refs=refs, look=1), reach)
         if base > tail.base:
             return []  # it comes late: others have followed it
-        refs = tuple(starmap(tail.ref, enumerate(ids, 1)))
+        refs = tuple(tail.refs(ids))
         return self._claim(attrs.evolve(request, refs=refs, look=0), 0)
 
     def _claim(self, request: ClaimRequest, reach: int) -> list[Claim]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import starmap
 from typing import Any
 
 import attrs
@@ -14,7 +13,19 @@ from pytask.adapters import decoding
 from pytask.domain import figures
 from pytask.domain.control import REQUESTS
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.record import Answer, Claim, Due, Incarnation, RunRef, StartFields, Suspect, Tail, Verdict
+from pytask.domain.record import (
+    ALREADY,
+    OK,
+    Answer,
+    Claim,
+    Due,
+    Incarnation,
+    RunRef,
+    StartFields,
+    Suspect,
+    Tail,
+    Verdict,
+)
 from pytask.logger import get_logger
 
 log = get_logger(__name__)
@@ -64,7 +75,7 @@ def tail_claims(
 ) -> tuple[list[Claim], list[bytes] | None]:
     """The same of a claim of what stands at the tail; a repeat does not know the ids behind."""
     named, fresh = reply[2:]
-    refs = list(starmap(tail.ref, enumerate(named.decode().split("\n"), 1))) if named else []
+    refs = tail.refs(named.decode().split("\n")) if named else []
     found, ahead = claims(refs, functions, reply)
     return found, ahead if fresh else None
 
@@ -78,9 +89,7 @@ def claims(  # noqa: C901 - one pass over the words: a call for each kind would 
     at = start = 0
     for ref in refs:
         word = verdict(words[at])
-        if word is Verdict.UNRECOGNIZED:
-            break
-        if word is Verdict.OK or word is Verdict.ALREADY:
+        if word is OK or word is ALREADY:
             said, epoch, crashes, size, place, length = words[at : at + CLAIM_WORDS]
             at += CLAIM_WORDS
             known = int(place)
@@ -103,6 +112,8 @@ def claims(  # noqa: C901 - one pass over the words: a call for each kind would 
             count, silent = (0, None) if crashes == b"0" else _crashes(crashes)
             one = Claim(ref.id, ref.run, word, function, data, int(epoch), count, int(size), fields)
             found.append(one if silent is None else attrs.evolve(one, silent=silent))
+        elif word is Verdict.UNRECOGNIZED:
+            break
         elif word is Verdict.UNKNOWN:
             end = start + int(words[at + 1])
             found.append(Claim(ref.id, ref.run, word, decoding.text(content[start:end])))

@@ -16,7 +16,7 @@ from pytask.domain.errors import StoreError, Unavailable, WrongKeyType
 from pytask.domain.leases import Lease
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.ports import Store
-from pytask.domain.record import Change, RunRef, Verdict
+from pytask.domain.record import ALREADY, OK, Change, RunRef, Verdict
 from pytask.domain.timing import COMMIT_BATCH, COMMIT_BYTES
 from pytask.domain.wording import counted, verb
 from pytask.logger import get_logger
@@ -28,6 +28,9 @@ from pytask.runtime.runs.task_log import LINGER, Journal
 from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
+
+# Each end is compared with these: to get a member from its class takes Python 3.11 as long as a call.
+BADTYPE, RETRY = Verdict.BADTYPE, Trigger.RETRY
 
 
 @attrs.frozen(kw_only=True)
@@ -89,11 +92,14 @@ class Committer:
         """Seconds for which Redis has not accepted the current batch."""
         return 0.0 if self._held_since is None else self._clock() - self._held_since
 
-    def put(self, change: Change) -> None:
-        """Add an end (or an event); never blocks, so that it can be called from the hub."""
+    def put(self, change: Change, ref: RunRef | None = None) -> None:
+        """Add an end (or an event); never blocks, so that it can be called from the hub.
+
+        `ref` is that of the change, where the caller has one: each that is made costs time and memory.
+        """
         if change.trigger is not None:
             # Until the end is acknowledged the run stays registered and is renewed.
-            self._lease.settling.add(RunRef(change.id, change.run), self._clock())
+            self._lease.settling.add(ref or RunRef(change.id, change.run), self._clock())
         self._append(change)
         self._wake.set()
 
@@ -308,7 +314,7 @@ class Committer:
         return batch
 
     def _settled(self, change: Change, verdict: Verdict) -> None:
-        if verdict is Verdict.BADTYPE:
+        if verdict is BADTYPE:
             log.error(
                 "task %s cannot be requeued: the key of the queue is not a list, or that of the timers not a"
                 " sorted set",
@@ -317,8 +323,8 @@ class Committer:
             gevent.spawn_later(self._lease.timing.heartbeat, self.put, change)
             return
         self._lease.settling.remove(change.run)
-        taken = verdict is Verdict.OK or verdict is Verdict.ALREADY
-        if taken and change.trigger is Trigger.RETRY:
+        taken = verdict is OK or verdict is ALREADY
+        if taken and change.trigger is RETRY:
             self._on_delayed(change.delay)
         if taken and change.schedule:
             self._on_schedule(change.schedule)

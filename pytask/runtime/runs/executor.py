@@ -77,6 +77,7 @@ class Executor(Reports):
         )  # fmt: skip
         self._actors = Actors(ports.lease.timing.grace, self._stop_loop)
         self._packer = Packer(self.living, ports.clock, PACK_AFTER * ports.lease.timing.scale)
+        self.took_data: Callable[[Any], None] = self._packer.add
         self._turns = ports.turns
         self._timeouts = Timeouts(ports.tasks, self.stop_reason, ports.clock)
         self.pauses = Pauses(
@@ -153,7 +154,7 @@ class Executor(Reports):
 
     def wait_for_turn(self, run: Run) -> None:
         """Wait until the run may start, then start the clock of its timeout."""
-        if self._turns.wait(run.cls):
+        if self._turns.any and self._turns.wait(run.cls):
             run.began = self._clock()
         if self._timeouts.seconds:
             self._timeouts.begin(run)
@@ -208,10 +209,6 @@ class Executor(Reports):
 
     def _reload(self, run: Run) -> None:
         self.stop_reason(run, StopReason.RELOAD)
-
-    def took_data(self, run: Run) -> None:
-        """The data of a run was decoded."""
-        self._packer.add(run)
 
     def began(self, run: Run) -> None:
         """`start()` of a reloaded run is about to be called."""

@@ -19,9 +19,11 @@ from pytask.runtime.tree import hiding
 
 NO_FUNCTION = "the hash has no function: HMSET <task_id> function <name> data <json>"
 
-# Cached, as it is needed for each run and validating the fields is slow.
+# Cached, as each run needs them: to look for an option that a class does not have is slow.
 _secret_fields: Callable[[object], tuple[str, ...]] = lru_cache(maxsize=1024)(secret_fields)
 _has_check: Callable[[object], bool] = lru_cache(maxsize=1024)(has_check)
+_data_class: Callable[[object], Any] = lru_cache(maxsize=1024)(data_class)
+_ignores_unknown: Callable[[object], bool] = lru_cache(maxsize=1024)(ignores_unknown)
 
 Fault = tuple[str, str]  # the path of the invalid value, and the reason
 
@@ -36,13 +38,10 @@ def fitted(claim: Claim, cls: type[Task] | None, limit: int) -> Any:
         raise FatalFailure(over if claim.oversize > limit else without_data(claim.oversize))
     if cls is None:
         raise FatalFailure(NO_FUNCTION)
-    unfit = fault_of(claim.fields)
-    if unfit is not None:
-        raise BadData(unfit)
     quote = not _secret_fields(cls)
     if claim.fields is not None:
-        check_saved(claim.fields, quote=quote)
-    data = codec.decode_data(claim.data, data_class(cls), unknown=ignores_unknown(cls), quote=quote)
+        check_fields(claim.fields, quote=quote)
+    data = codec.decode_data(claim.data, _data_class(cls), unknown=_ignores_unknown(cls), quote=quote)
     if _has_check(cls):
         _checked(cls, data)
     return data
@@ -64,6 +63,14 @@ def _checked(cls: type[Task], data: Any) -> None:
 
 def _text(error: Exception) -> str:
     return str(error.args[0]) if error.args else "without a reason"
+
+
+def check_fields(fields: StartFields, *, quote: bool) -> None:
+    """Raise `BadData` if a run cannot begin with these fields."""
+    unfit = fault_of(fields)
+    if unfit is not None:
+        raise BadData(unfit)
+    check_saved(fields, quote=quote)
 
 
 def check_saved(fields: StartFields, *, quote: bool) -> None:

@@ -36,6 +36,10 @@ from pytask.runtime.until_answered import until_answered
 
 log = get_logger(__name__)
 
+# Each run ends with a look at these: to get a member from its class takes Python 3.11 as long as a call.
+END, FAIL, RELEASE = Trigger.END, Trigger.FAIL, Trigger.RELEASE
+RELOAD, TIMEOUT = StopReason.RELOAD, StopReason.TIMEOUT
+
 ENDED_WITHOUT_OUTPUT = codec.event(Event.ENDED, {"output": None})
 MOVED = codec.event(Event.REQUEUED, {"reason": "rebalanced"})
 
@@ -43,7 +47,7 @@ MOVED = codec.event(Event.REQUEUED, {"reason": "rebalanced"})
 def ending(run: Run, trigger: Trigger, settings: Settings) -> Change:
     """The change that ends a run by this trigger."""
     ref = run.ref
-    if trigger is Trigger.END:
+    if trigger is END:
         if run.output is None:
             return Change(ref.id, ref.run, ENDED_WITHOUT_OUTPUT, trigger, keep=settings.keep_ended)
         event = b'{"event":"%b","data":{"output":%b}}' % (Event.ENDED.encode(), run.output)
@@ -113,16 +117,17 @@ class Outcomes:
         Returns the restart that follows, if one does.
         """
         error, run.error = run.error, None  # its frames refer to the run
-        if stop_reason is StopReason.RELOAD:
+        if stop_reason is RELOAD:
             stop_reason = StopReason.HAND_BACK
-        if stop_reason is StopReason.TIMEOUT:
+        if stop_reason is TIMEOUT:
             error = None  # that of the kill
             _time_out(run)
         trigger = closing(stop_reason, run.failure is not None)
-        self._tell(run, trigger, error)
+        if trigger is not END or self._tracing is not None:
+            self._tell(run, trigger, error)
         if trigger is None:
             return None
-        if trigger is Trigger.FAIL and is_on_trial(run):
+        if trigger is FAIL and is_on_trial(run):
             self._roll_back(run, error)
             return None
         if run.claim.fields is not None or run.cls in self._policies:  # which few tasks have
@@ -131,9 +136,10 @@ class Outcomes:
                 return self._retry(run, trigger, found)
             if isinstance(found, GiveUp):
                 restarting.give_up(run, found)
-                trigger = Trigger.FAIL
-        self._put(run, _of_schedule(run, ending(run, trigger, self._settings)))
-        if trigger is Trigger.FAIL:
+                trigger = FAIL
+        change = ending(run, trigger, self._settings)
+        self._put(run, change if run.claim.fields is None else _of_schedule(run, change))
+        if trigger is FAIL:
             _log_failure(run, error)
         return None
 
@@ -141,13 +147,15 @@ class Outcomes:
         """What became of a run, for its trace and for the figures."""
         if self._tracing is not None:
             self._tracing.over(run, trigger, error)
-        if trigger is Trigger.RELEASE and not run.local:
+        if trigger is RELEASE and not run.local:
             moved = run.stop_reason is StopReason.MOVE
             why = RestartReason.MOVE if moved else RestartReason.RELEASE
             self._tally.restarted(run.claim.function, why)
 
     def _put(self, run: Run, change: Change) -> None:
-        self._committer.put(carrying(run, after_trial(run, change)))
+        if run.kept is not None or is_on_trial(run):
+            change = carrying(run, after_trial(run, change))
+        self._committer.put(change, run.ref)
 
     def _next(self, run: Run, trigger: Trigger, error: BaseException | None) -> Retry | GiveUp | None:
         if trigger is not Trigger.FAIL and trigger is not Trigger.END:

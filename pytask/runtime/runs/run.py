@@ -144,17 +144,20 @@ class Run(TaskCalls):
         """
         try:
             self.host.wait_for_turn(self)
-            self.gate()
+            if self.pause is not None:
+                self.gate()
             task, data = self._prepared()
             if is_async(self.cls):
                 if self.settling:
                     self.host.began(self)
                 return self._hand_over(partial(self._start, task, data))
             value = self._start(task, data)
-            if iscoroutine(value):  # of a `start()` that a decorator has wrapped
+            if value is None:
+                pass  # as most do, which costs nothing more
+            elif iscoroutine(value):  # of a `start()` that a decorator has wrapped
                 return self._hand_over(lambda: value)
             # A start() that joined its killed loop returns the GreenletExit.
-            if not isinstance(value, GreenletExit):
+            elif not isinstance(value, GreenletExit):
                 self.output = self.encoded_output(value)
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
             self.unfit = self.task is None and isinstance(error, BadData)
@@ -177,7 +180,8 @@ class Run(TaskCalls):
         self._returned()
 
     def _returned(self) -> None:
-        self._describe()
+        if self.error is not None:
+            self._describe()
         self.returned = True
         if not self.busy:
             self.finished()

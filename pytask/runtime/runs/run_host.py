@@ -44,6 +44,8 @@ class RunHost(Protocol):
     committer: Committer
     tally: Tally
     tracing: TracingPort | None
+    took_data: Callable[[Any], None]
+    """The data of a run was decoded; its bytes are needed only for a reload."""
 
     def check_caller(self, run: Any) -> None:
         """Raise unless this is the process and the thread of the event loop."""
@@ -62,9 +64,6 @@ class RunHost(Protocol):
 
     def wait_for_turn(self, run: Any) -> None:
         """Wait until the run may start, then start the clock of its timeout."""
-
-    def took_data(self, run: Any) -> None:
-        """The data of a run was decoded; its bytes are needed only for a reload."""
 
     def began(self, run: Any) -> None:
         """`start()` of a reloaded run is about to be called."""

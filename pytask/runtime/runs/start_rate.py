@@ -57,13 +57,14 @@ class Turns:
     def __init__(self, tasks: Mapping[str, type[Task]], clock: Callable[[], float]) -> None:
         rates = {cls: start_rate(cls) for cls in tasks.values()}
         self._lines = {cls: _Line(rate, clock) for cls, rate in rates.items() if rate is not None}
+        self.any = bool(self._lines)  # whether a class has a rate
 
     def wait(self, cls: type[Task] | None) -> bool:
         """Wait until a run of this class may start; a killed waiter leaves its turn to the next.
 
         Returns whether the class has a rate.
         """
-        line = self._lines.get(cls) if cls is not None and self._lines else None
+        line = self._lines.get(cls) if cls is not None else None
         if line is not None:
             line.wait()
         return line is not None
