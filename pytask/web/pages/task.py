@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import falcon
 
+from pytask import codec
 from pytask.client import Client
 from pytask.client.records import Event, Outcome, Worker
 from pytask.client.task_records import TaskInfo
@@ -119,7 +120,8 @@ class Task:
         values: dict[str, Any] = {"task": task, "row": rows.task_row(task)}
         values |= {"draft": None, "fault": "", "stacks": None} | more
         if part in (None, "story", "buttons", "history"):
-            values |= site.read(("told", task_id), lambda: self._told(task), 0.5)
+            told = site.read(("told", task_id), lambda: self._told(task), 0.5)
+            values |= told if sees else _without_quotes(told)
         if part in (None, "payloads", "editor"):
             values |= site.read(("payloads", task_id), lambda: _payloads(site, task), 0.5) if sees else {}
         if part in (None, "log"):
@@ -249,6 +251,16 @@ def _requeued(client: Client, task_id: str) -> Note:
         "It is RUNNING: its lease is observed for 90 s, as a monitor does. If it is not renewed in that time,"
         " the task is queued again."
     )
+
+
+def _without_quotes(told: dict[str, Any]) -> dict[str, Any]:
+    """What is told to those who may not see data: its errors do not quote any."""
+    hidden = codec.without_quotes
+    return told | {
+        "story": told["story"] and hidden(told["story"]),
+        "notes": [hidden(note) for note in told["notes"]],
+        "moves": [move | {"why": move["why"] and hidden(move["why"])} for move in told["moves"]],
+    }
 
 
 def _move(move: Transition) -> dict[str, Any]:

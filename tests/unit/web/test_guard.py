@@ -4,8 +4,9 @@ import base64
 
 import pytest
 
-from pytask import web
-from pytask.domain.errors import InsideWorker
+from pytask import codec, web
+from pytask.domain import history
+from pytask.domain.errors import BadData, InsideWorker
 from pytask.runtime.process import fork
 from pytask.web import access
 from pytask.web.access import Passwords, Proxy, rights_of, with_user
@@ -194,6 +195,20 @@ def test_users_of_a_proxy(page, client):
     refused = site.post("/task?id=a", {"verb": "stop"}, {"Sec-Fetch-Site": "same-origin", "X-User": "ann"})
     assert refused.status_code == 403
     assert site.get("/login", **{"X-User": "ann"}).status_code == 404
+
+
+def test_who_may_not_see_data_sees_no_error_that_quotes_it(page, redis):
+    with pytest.raises(BadData) as refused:
+        codec.decode_data(b"{begun-word", None)
+    why = str(refused.value)
+    moves = history.added(b"", 1000, history.tail("RUNNING", "ERROR", "fail", "yew", why), 5)
+    redis.hset("a", mapping={"function": "f", "state": "ERROR", "error": why, "history": moves})
+    for rights, sees in (("view", False), ("view,payloads", True)):
+        site = page(access=Proxy("X-User", rights_of(rights), ("127.0.0.1",)))
+        for path in ("/task?id=a", "/task?id=a&part=story", "/task?id=a&part=history"):
+            shown = site.get(path, **{"X-User": "ann"}).text
+            assert "data is not JSON" in shown
+            assert ("begun-word" in shown, "it begins with (not shown)" in shown) == (sees, not sees)
 
 
 def test_the_process_of_a_worker_is_refused_with_the_fix(page, client, monkeypatch):
