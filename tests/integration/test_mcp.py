@@ -102,7 +102,8 @@ def ask(place, *calls, flags=(), url=None):
     """The tools, and the answers to calls as pairs: whether it failed, and the text."""
     url = url or f"redis://pytask-watcher:watcher-pw@{HOST}:{place.port}"
     command = [sys.executable, str(CLIENT), json.dumps(pytask("mcp", *flags)), json.dumps(calls)]
-    shown = done(command, PYTASK_REDIS_URL=url)
+    # Two processes that load much, one of which then makes many calls.
+    shown = done(command, seconds=4 * PATIENCE, PYTASK_REDIS_URL=url)
     assert shown.returncode == 0, shown.stderr
     found = json.loads(shown.stdout)
     return found["tools"], found["answers"]

@@ -83,15 +83,15 @@ def pytask(*words):
     return [sys.executable, "-m", "pytask", *map(str, words)]
 
 
-def done(command, cwd=ROOT, **env):
-    """The command, run to its end: `returncode`, `stdout`, `stderr`."""
+def done(command, cwd=ROOT, seconds=PATIENCE, **env):
+    """The command, run to its end within `seconds`: `returncode`, `stdout`, `stderr`."""
     return subprocess.run(
         command,
         cwd=cwd,
         env=environment(**env),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=seconds,
         check=False,
     )
 
