@@ -1,5 +1,7 @@
 """A Redis Cluster: refused without a hash tag; with one it works, as a cluster of one node shows."""
 
+import json
+
 import gevent
 import pytest
 import redis
@@ -21,6 +23,14 @@ class Waits(Task):
     def start(self):
         gevent.sleep(self.task_data["seconds"])
         return self.redis.incr(f"{TAG}count")
+
+
+class Awaits(Task):
+    class Config:
+        NAME = "awaits"
+
+    async def start(self):
+        return [type(self.redis).__name__, await self.redis.incr(f"{TAG}awaited")]
 
 
 CLIENTS = {
@@ -62,22 +72,26 @@ def test_a_cluster_needs_a_hash_tag(cluster):
 @pytest.mark.parametrize("cluster", CLIENTS, indirect=True)
 def test_tasks_run_and_are_steered_in_one_slot_of_a_cluster(cluster):
     app = PyTask(cluster, namespace=TAG, timing=Timing().scaled(0.1))
-    app.add_task(Waits, Monitor)
+    app.add_task(Waits, Awaits, Monitor)
     app.pre_start_task("pytask/monitor")
 
     def state(task_id):
         return text(cluster.hget(f"{TAG}{task_id}", "state"))
 
-    def push(task_id, seconds):
-        cluster.hset(f"{TAG}{task_id}", mapping={"function": "waits", "data": f'{{"seconds": {seconds}}}'})
+    def push(task_id, seconds, function="waits"):
+        cluster.hset(f"{TAG}{task_id}", mapping={"function": function, "data": f'{{"seconds": {seconds}}}'})
         cluster.lpush(f"{TAG}new-task", task_id)
 
     with app:
         push("short", 0)
         push("long", 600)
+        push("awaited-by", 0, "awaits")
+        wait_until(lambda: state("awaited-by") == "ENDED")
         wait_until(lambda: state("short") == "ENDED" and state("long") == "RUNNING")
         wait_until(lambda: app.worker.controller.listening)
         cluster.execute_command("PUBLISH", f"{TAG}task-long-control", "stop", target_nodes=cluster.RANDOM)
         wait_until(lambda: state("long") == "STOPPED")
     assert text(cluster.hget(f"{TAG}short", "output")) == "1"
+    name, number = json.loads(cluster.hget(f"{TAG}awaited-by", "output"))
+    assert (name, number) == (type(cluster).__name__, 1)
     assert cluster.hlen(f"{TAG}pytask:runs") == 0

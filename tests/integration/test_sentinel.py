@@ -92,8 +92,15 @@ def test_tasks_run_over_a_sentinel_and_are_killed_in_mid_command(server, workers
         def start(self):
             return [self.redis.get("b").decode() for _ in range(5)]
 
+    class Awaits(Task):
+        class Config:
+            NAME = "awaits"
+
+        async def start(self):
+            return [(await self.redis.get("b")).decode() for _ in range(5)]
+
     app = PyTask(slow_master.master_for(MASTER_NAME), timing=Timing().scaled(0.1))
-    app.add_task(Hammer, Reader)
+    app.add_task(Hammer, Reader, Awaits)
     with Lab(server, workers) as lab, app:
         lab.redis.set("b", "B")
         wait_until(lab.listeners)  # a word of control before that is heard by nobody
@@ -104,7 +111,7 @@ def test_tasks_run_over_a_sentinel_and_are_killed_in_mid_command(server, workers
             for task_id in ids:
                 lab.control(task_id, "reload")
             gevent.sleep(0.1)
-        readers = lab.push_many(10, "reader")
+        readers = lab.push_many(10, "reader") + lab.push_many(5, "awaits")
         lab.wait_state(readers, "ENDED")
         assert {lab.field(i, "output") for i in readers} == {'["B","B","B","B","B"]'}
         for task_id in ids:

@@ -10,14 +10,23 @@ import asyncio
 import contextlib
 import importlib
 import inspect
-import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
-from pytask.adapters.redis import cloned_options, command_effects, support
-from pytask.adapters.redis.task_client import may_wait
+from pytask.adapters.redis import command_effects, coroutine_cluster, support
+from pytask.adapters.redis.coroutine_calls import (
+    Commands,
+    cancels,
+    check_cancel,
+    is_reset,
+    options,
+    reply_limit,
+)
+from pytask.adapters.redis.sentinels import AwaitedSentinels
+from pytask.adapters.redis.task_client import Current, may_wait
 from pytask.adapters.redis.task_connection import REFUSED, REPLIES, is_away, names_of, pause, unknown
 from pytask.domain.errors import NotInLoop, OutcomeUnknown
 from pytask.domain.ports import Borrower
@@ -26,9 +35,6 @@ if TYPE_CHECKING:
     Base = Any
 else:
     Base = object
-
-Commands = Sequence[Sequence[Any]]
-Current = Callable[[], Borrower | None]
 
 
 class LentPool(Base):  # type: ignore[misc]
@@ -39,6 +45,8 @@ class LentPool(Base):  # type: ignore[misc]
 
     async def get_connection(self, *_: Any, **__: Any) -> Any:
         """A connected connection."""
+        for one in filter(is_reset, list(self._available_connections)):
+            await one.disconnect(nowait=True)
         connection = await super().get_connection(*_words(cast("Any", type(self))))
         borrower = self.current()
         connection.borrower = borrower
@@ -82,13 +90,13 @@ class PatientClient(Base):  # type: ignore[misc]
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """As in the library."""
-        cancels = _cancels()
+        before = cancels()
 
         async def do(connection: Any) -> Any:
             if not command_effects.waits(args):
                 return await self._send_command_parse_response(connection, args[0], *args, **options)
             await connection.send_command(*args)
-            _check_cancel(cancels)
+            check_cancel(before)
             return await self.parse_response(connection, args[0], **options)
 
         return await self.patiently([args], do)
@@ -100,9 +108,17 @@ class PatientClient(Base):  # type: ignore[misc]
         made.patient = self
         return made
 
+    async def drop(self, connection: Any) -> None:
+        """A run is over and has not returned it."""
+        await self.connection_pool.drop(connection)
+
+    async def shut(self) -> None:
+        """The loop ends."""
+        await self.connection_pool.disconnect()
+
     async def patiently(self, commands: Commands, do: Callable[[Any], Awaitable[Any]]) -> Any:
         """The value of `do(connection)`, which sends these commands; again while that is safe."""
-        borrower, began, failures, cancels = self.current(), time.monotonic(), 0, _cancels()
+        borrower, began, failures, before = self.current(), time.monotonic(), 0, cancels()
         blocks = any(map(command_effects.waits, commands))
         while True:
             failures += 1
@@ -115,7 +131,7 @@ class PatientClient(Base):  # type: ignore[misc]
                 if not may_wait(borrower, error, time.monotonic() - began, failures):
                     raise
             else:
-                _check_cancel(cancels)
+                check_cancel(before)
                 return found
             await asyncio.sleep(pause(failures))
 
@@ -123,7 +139,10 @@ class PatientClient(Base):  # type: ignore[misc]
         pool = self.connection_pool
         connection = await pool.get_connection()  # an error here means that nothing was sent
         before = connection.socket_timeout
-        connection.kept, connection.socket_timeout = True, self._limit(before, commands)
+        connection.kept, connection.socket_timeout = (
+            True,
+            reply_limit(before, commands, self.package, self.current()),
+        )
         try:
             return await do(connection)
         except BaseException as error:
@@ -138,20 +157,15 @@ class PatientClient(Base):  # type: ignore[misc]
             connection.kept, connection.socket_timeout = False, before
             await pool.release(connection)
 
-    def _limit(self, limit: float | None, commands: Commands) -> float | None:
-        """The timeout of a reply; longer for a write, as an unknown outcome is worse than a wait."""
-        if limit is None:
-            return None
-        borrower = self.current()
-        if borrower is not None and not command_effects.only_reads(commands, self.package):
-            limit = max(limit, min(borrower.reply, borrower.patience))
-        limit += sum(map(command_effects.waits, commands))
-        return None if limit == math.inf else limit
-
     def _lost(self, error: Exception, commands: Commands) -> Exception:
         """The error to raise: the library's if repeating does no harm, otherwise that of pytask."""
         library = importlib.import_module(self.package)
-        if len(commands) == 1 and names_of(error) & REFUSED:
+        names = names_of(error)
+        if hasattr(
+            self.connection_pool, "sentinel_manager"
+        ):  # its connections make another error of a refusal
+            names |= names_of(error.__context__)
+        if len(commands) == 1 and names & REFUSED:
             refused: Exception = library.ConnectionError(
                 f"refused by a server that is not the primary: {error}"
             )
@@ -159,19 +173,6 @@ class PatientClient(Base):  # type: ignore[misc]
         if not is_away(error) or command_effects.only_reads(commands, self.package):
             return error
         return unknown(error, commands, type(error))
-
-
-def _cancels() -> int:
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
-
-
-def _check_cancel(before: int) -> None:
-    """Raise a cancel that was lost: `wait_for` of Python 3.11, with which redis-py sends, loses one that
-    comes as it is done.  A call that blocks would then wait for its reply.
-    """
-    if _cancels() > before:
-        raise asyncio.CancelledError
 
 
 @cache
@@ -212,62 +213,80 @@ class CoroutineClients:
         self._client = client
         self._limit = limit
         self._own: dict[int, Any] = {}  # by loop: one, except in tests
+        self._keepers: set[asyncio.Task[None]] = set()
 
     def client(self, current: Current) -> Any:
         """The client; called in the thread of the loop."""
-        loop = id(asyncio.get_running_loop())
-        if loop not in self._own:
-            self._own[loop] = self._make(current)
-        return self._own[loop]
+        loop = asyncio.get_running_loop()
+        if id(loop) not in self._own:
+            own = self._own[id(loop)] = self._make(current)
+            self._keepers.add(loop.create_task(_keep(own), context=Context()))  # of no run
+        return self._own[id(loop)]
 
     async def free(self, borrower: Borrower) -> None:
         """Close the connections that an ended run did not return; called in the thread of the loop."""
         while borrower.held:
             connection = borrower.held.pop()
             for own in self._own.values():
-                await own.connection_pool.drop(connection)
+                await own.drop(connection)
 
     def _make(self, current: Current) -> Any:
         package, pool = support.package_of(self._client), getattr(self._client, "connection_pool", None)
-        connections = importlib.import_module(f"{package}.asyncio.connection")
-        name = "RedisCluster" if pool is None else pool.connection_class.__name__
-        kind = getattr(connections, name, None)
+        if support.is_cluster(self._client):
+            return coroutine_cluster.make(self._client, self._limit, current)
+        kind = _kind(package, pool)
         if kind is None:
+            name = cast("Any", pool).connection_class.__name__
             raise NotInLoop(
-                f"self.redis is not available in a coroutine with {name}. Fix: call a method that uses it by"
-                " `await self.in_greenlet(self.method)`"
+                f"self.redis is not available in a coroutine with connections of the class {name}. Fix: call"
+                " a method that uses it by `await self.in_greenlet(self.method)`"
             )
         library = importlib.import_module(f"{package}.asyncio")
         ways = {"current": staticmethod(current), "limit": self._limit, "package": package}
         base = library.Redis if package == "redis" else library.Valkey
-        lent = type("LentPool", (LentPool, library.ConnectionPool), ways)
         made = type(base.__name__, (PatientClient, base), ways)(
-            connection_pool=lent(
-                connection_class=kind, max_connections=2**31, **_options(package, pool, kind)
+            connection_pool=_lent_pool(package, pool, ways)(
+                connection_class=kind, **options(package, pool, kind) | {"max_connections": 2**31}
             )
         )
         made.shares = asyncio.Semaphore(self._limit)
         return made
 
 
-def _options(package: str, pool: Any, kind: type) -> dict[str, Any]:
-    """Those of the program's client, without retries by the library."""
-    given = cloned_options.of_pool(pool)
-    retry = importlib.import_module(f"{package}.asyncio.retry")
-    backoff = importlib.import_module(f"{package}.backoff")
-    return {k: v for k, v in given.items() if k in _options_of(kind)} | {
-        "retry": retry.Retry(backoff.NoBackoff(), 0)
-    }
+async def _keep(client: Any) -> None:
+    """Close the connections when the loop ends, which cancels what is left."""
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await client.shut()
 
 
-@cache
-def _options_of(cls: type) -> frozenset[str]:
-    """The options that a connection of the library takes and that mean the same for asyncio."""
-    found: set[str] = set()
-    for one in cls.__mro__:
-        if "__init__" in one.__dict__:
-            found |= inspect.signature(one.__init__).parameters.keys()  # type: ignore[misc]
-    return frozenset(
-        found - {"self", "args", "kwargs", "parser_class", "retry", "retry_on_error", "retry_on_timeout"}
-        - {"maint_notifications_config", "event_dispatcher", "encoder_class", "connection_pool"}
-    )  # fmt: skip
+def _lent_pool(package: str, pool: Any, ways: dict[str, Any]) -> Callable[..., Any]:
+    """Makes a pool like that of the program's client, to which the options are given."""
+    if not hasattr(pool, "sentinel_manager"):
+        base = importlib.import_module(f"{package}.asyncio").ConnectionPool
+        return cast("Callable[..., Any]", type("LentPool", (LentPool, base), ways))
+    base = importlib.import_module(f"{package}.asyncio.sentinel").SentinelConnectionPool
+    made = type("LentPool", (LentPool, base), ways)
+    sentinels = AwaitedSentinels(_manager(package, pool.sentinel_manager))
+    return partial(made, pool.service_name, sentinels, is_master=pool.is_master)
+
+
+def _manager(package: str, given: Any) -> Any:
+    """The sentinels that the program's client asks, for asyncio."""
+    library = importlib.import_module(f"{package}.asyncio")
+    plain = library.Redis if package == "redis" else library.Valkey
+    made = importlib.import_module(f"{package}.asyncio.sentinel").Sentinel([])
+    made.min_other_sentinels = given.min_other_sentinels
+    for pool in (one.connection_pool for one in given.sentinels):
+        kind = _kind(package, pool)
+        own = library.ConnectionPool(connection_class=kind, **options(package, pool, kind))
+        made.sentinels.append(plain(connection_pool=own))
+    return made
+
+
+def _kind(package: str, pool: Any) -> Any:
+    """The class of connections for asyncio that is named like that of a pool; None if there is none."""
+    sentinel = ".sentinel" if hasattr(pool, "sentinel_manager") else ".connection"
+    module = importlib.import_module(f"{package}.asyncio{sentinel}")
+    return getattr(module, pool.connection_class.__name__, None)

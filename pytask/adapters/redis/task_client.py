@@ -272,14 +272,15 @@ class PatientCluster(Base):  # type: ignore[misc]
                 return super().execute_command(*args, **dict(kwargs))
             except Exception as error:
                 attempts += 1
-                if not _cluster_is_away(error):
+                if not cluster_is_away(error):
                     raise
                 if not may_wait(self.current(), error, time.monotonic() - began, attempts):
                     raise
             time.sleep(task_connection.pause(attempts))
 
 
-def _cluster_is_away(error: Exception) -> bool:
+def cluster_is_away(error: Exception) -> bool:
+    """Whether no node could answer, or none may at present."""
     names = {cls.__name__ for cls in type(error).__mro__}
     down = names & {"ClusterDownError", "MasterDownError", "SlotNotCoveredError"}
     return bool(down or "cannot be connected" in str(error) or task_connection.is_away(error))
