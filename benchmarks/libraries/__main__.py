@@ -21,9 +21,9 @@ import tempfile
 import venv
 from pathlib import Path
 
+from benchmarks.libraries import coroutine_table, table
 from benchmarks.libraries.measure import Facts, Place, here
 from benchmarks.libraries.registry import ROWS
-from benchmarks.libraries.table import BEGIN, END, row, table
 from benchmarks.place import CACHE
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -43,11 +43,12 @@ def main(arguments: list[str]) -> None:
     ):
         for name in names:
             found[name] = place.row(ROWS[name])
-            print(row(ROWS[name], found[name], versions()), flush=True)
+            kind = coroutine_table if ROWS[name].coroutine else table
+            print(kind.row(ROWS[name], found[name], versions()), flush=True)
             if options.json:
                 options.json.write_text(json.dumps(found, indent=1))
     if options.write:
-        write(table(found, versions()))
+        write(found)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,10 +86,15 @@ def environment(folder: Path) -> Path:
     return python
 
 
-def write(made: str) -> None:
-    """Insert the table between the markers of the page."""
-    head, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{made}\n\n{END}{rest.partition(END)[2]}")
+def write(found: dict[str, Facts]) -> None:
+    """Insert the tables between their markers of the page; a kind that was not measured stays as it is."""
+    text = PAGE.read_text()
+    for kind in (table, coroutine_table):
+        if any(ROWS[name].coroutine == (kind is coroutine_table) for name in found):
+            head, _, rest = text.partition(kind.BEGIN)
+            made = kind.table(found, versions())
+            text = f"{head}{kind.BEGIN}\n\n{made}\n\n{kind.END}{rest.partition(kind.END)[2]}"
+    PAGE.write_text(text)
 
 
 if __name__ == "__main__":

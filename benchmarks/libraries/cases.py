@@ -78,6 +78,9 @@ SERVERS = {
     "grpc": "grpcio",
     "zmq": "a ROUTER",
     "websocket": "websockets",
+    "nats": "NATS 2.15",
+    "rabbit": "RabbitMQ 3.10",
+    "discord": "a small Discord (HTTP, gateway)",
 }
 CASES: dict[str, Case] = {}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytask
 from benchmarks.libraries.cases import SHARED, Call, Peers, case, wait
 from benchmarks.libraries.peers import HOST
 
+REPLIES = "amq.rabbitmq.reply-to"  # a queue that every RabbitMQ has for the replies to one consumer
 AWAITED = {"coroutine": True, "shared": True, "do": SHARED}
 
 
@@ -147,5 +149,130 @@ def aiogram_bot(at: Peers) -> Call:
         with pytask.shared():
             await bot.session.create_session()  # aiogram does so at the first call
         return (await bot.send_message(1, wait(seconds, word))).text
+
+    return call
+
+
+@case(
+    "nats-py in `async def`, a connection for all", "nats-py", peer="nats", coroutine=True, shared=True,
+    do="connect, and a first request, in `pytask.shared()`",
+)  # fmt: skip
+def nats_request(at: Peers) -> Call:
+    import nats
+
+    opened = asyncio.Lock()
+    client = nats.NATS()
+
+    async def ready() -> None:
+        async with opened:
+            if not client.is_connected:
+                with pytask.shared():
+                    await client.connect(f"nats://{HOST}:{at['nats']}")
+                    await client.request("wait", b"")  # creates the task that takes replies
+
+    async def call(seconds: float, word: str) -> str:
+        await ready()
+        return (await client.request("wait", wait(seconds, word).encode(), timeout=60)).data.decode()
+
+    return call
+
+
+@case(
+    "aio-pika in `async def`, a channel for all", "aio-pika", peer="rabbit", coroutine=True, shared=True,
+    do="connect, and consume, in `pytask.shared()`",
+)  # fmt: skip
+def aio_pika_channel(at: Peers) -> Call:
+    import aio_pika
+
+    opened = asyncio.Lock()
+    channels: list[aio_pika.abc.AbstractChannel] = []
+    waiting: dict[str, asyncio.Future[str]] = {}
+
+    def arrived(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        if (future := waiting.get(message.correlation_id or "")) and not future.done():
+            future.set_result(message.body.decode())
+
+    async def channel() -> aio_pika.abc.AbstractChannel:
+        async with opened:
+            if not channels:
+                with pytask.shared():
+                    line = await aio_pika.connect_robust(f"amqp://{HOST}:{at['rabbit']}")
+                    made = await line.channel()
+                    await (await made.get_queue(REPLIES, ensure=False)).consume(arrived, no_ack=True)
+                    channels.append(made)
+        return channels[0]
+
+    async def call(seconds: float, word: str) -> str:
+        waiting[word] = asyncio.get_running_loop().create_future()
+        try:
+            message = aio_pika.Message(wait(seconds, word).encode(), reply_to=REPLIES, correlation_id=word)
+            await (await channel()).default_exchange.publish(message, "wait")
+            return await waiting[word]
+        finally:
+            del waiting[word]
+
+    return call
+
+
+@case(
+    "aio-pika in `async def`, a channel a call", "aio-pika", peer="rabbit", coroutine=True, shared=True,
+    do="a channel for all: a cancel while one opens or closes breaks the connection, also without pytask",
+)  # fmt: skip
+def aio_pika_channels(at: Peers) -> Call:
+    import aio_pika
+
+    opened = asyncio.Lock()
+    lines: list[aio_pika.abc.AbstractRobustConnection] = []
+
+    async def line() -> aio_pika.abc.AbstractRobustConnection:
+        async with opened:
+            if not lines:
+                with pytask.shared():
+                    lines.append(await aio_pika.connect_robust(f"amqp://{HOST}:{at['rabbit']}"))
+        return lines[0]
+
+    async def call(seconds: float, word: str) -> str:
+        async with (await line()).channel() as channel:
+            replies = await channel.declare_queue(exclusive=True)
+            message = aio_pika.Message(wait(seconds, word).encode(), reply_to=replies.name)
+            await channel.default_exchange.publish(message, "wait")
+            async with replies.iterator(no_ack=True) as messages:
+                return (await anext(messages)).body.decode()
+
+    return call
+
+
+@case("discord.py in `async def`, a client for all", "discord.py", peer="discord", **AWAITED)
+def discord_client(at: Peers) -> Call:
+    """It posts a message, and waits for what comes by the gateway."""
+    import discord
+    from discord.gateway import DiscordWebSocket
+    from discord.http import Route
+    from yarl import URL
+
+    Route.BASE = f"http://{HOST}:{at['discord']}"
+    DiscordWebSocket.DEFAULT_GATEWAY = URL(f"ws://{HOST}:{at['discord']}/gateway")
+    client = discord.Client(intents=discord.Intents.default())
+    opened = asyncio.Lock()
+
+    async def ready() -> None:
+        async with opened:
+            if not client.is_ready():
+                with pytask.shared():
+                    await client.login("t")
+                    lasting.append(asyncio.create_task(client.connect()))
+                await client.wait_until_ready()
+
+    lasting: list[asyncio.Task[None]] = []
+    channels = itertools.count(1)  # Discord limits the messages of each
+
+    async def call(seconds: float, word: str) -> str:
+        await ready()
+        channel = client.get_partial_messageable(next(channels))
+        seen, _ = await asyncio.gather(
+            client.wait_for("message", check=lambda message: message.content == word),
+            channel.send(wait(seconds, word)),
+        )
+        return str(seen.content)
 
     return call

@@ -32,6 +32,7 @@ HELD = WAIT / 2  # seconds without an iteration after which the loop counts as b
 PATIENCE = 8.0  # the timeout for steps that should take a second or two
 SOCKET = 3.0  # seconds within which the connection of a stopped run must be closed
 KILLS = 40
+CANCELS = 100  # of coroutines
 KEPT = re.compile(r"\[PT045\].*?thread [\w .:<>-]+ \(in (\w+)")
 
 RETURNED = ("ENDED", "kept")  # states in which the call has returned
@@ -45,15 +46,20 @@ class Worker:
     def __init__(self, case: Case, python: Path, redis: str, ports: dict[str, int], folder: Path) -> None:
         self.case, self.port = case, ports.get(case.peer, 0)
         self.client = pytask.Client(redis, timeout=10, connect_timeout=10)
-        self.log = folder / "worker.log"
+        self.log, self._folder = folder / "worker.log", folder
         env = os.environ | {"PYTHONPATH": str(ROOT), "LIBRARY": case.name, "FOLDER": str(folder)}
         words = ["run", "benchmarks.libraries.program", "--redis", redis, "--run-dir", str(folder / "run")]
+        self._command, self._env = [python, "-m", "pytask", *words], env | {"PEERS": json.dumps(ports)}
+        self._ids = itertools.count()
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the process; again after it has ended."""
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [python, "-m", "pytask", *words], cwd=folder, env=env | {"PEERS": json.dumps(ports)},
+                self._command, cwd=self._folder, env=self._env,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        self._ids = itertools.count()
 
     def start(self, function: str, **data: Any) -> str:
         return self.client.start(function, data, id=f"{function}-{next(self._ids)}")
@@ -185,16 +191,41 @@ def killed(worker: Worker) -> Iterator[Facts]:
     """Tasks that share an object are stopped during its calls: do others get wrong replies?"""
     asking = [worker.start("ask") for _ in range(10)]
     time.sleep(0.3)
-    for number in range(KILLS):
+    kills = CANCELS if worker.case.coroutine else KILLS
+    for number in range(kills):
         worker.client.stop(asking[number])
         asking.append(worker.start("ask"))
         time.sleep(0.03)
-    for task in asking[KILLS:]:
+    for task in asking[kills:]:
         worker.stop(task)
     yield {
         "answers": worker.ask("answers"),
         "after kills": worker.results([worker.start("wait", seconds=SHORT)], 5)[0],
     }
+
+
+def reloaded(worker: Worker) -> Iterator[Facts]:
+    """A task gets other data while it waits: does the new run get its answer?"""
+    task = worker.start("wait", seconds=LONG)
+    time.sleep(0.5)
+    began = time.monotonic()
+    worker.client.reload(task, {"seconds": SHORT})
+    yield {"reloaded": worker.results([task], 5)[0], "reload seconds": round(time.monotonic() - began, 2)}
+
+
+def handed_over(worker: Worker) -> Iterator[Facts]:
+    """The worker is ended while tasks wait, and another one takes them: do they get their answers?"""
+    tasks = [worker.start("wait", seconds=WAIT * 4) for _ in range(TASKS)]
+    time.sleep(WAIT)
+    began = time.monotonic()
+    worker.process.terminate()
+    code = worker.process.wait(60)
+    yield {"handed seconds": round(time.monotonic() - began, 2), "code": code}
+    yield {"back": sum(worker.client.get(task).state == "WAIT" for task in tasks)}
+    worker.begin()
+    if worker.ready():
+        results = worker.results(tasks, 20)
+        yield {"handed": sum(state in RETURNED and bool(output[2]) for state, output in results)}
 
 
 def measure(worker: Worker, statements: Callable[[], int]) -> Facts:
@@ -224,10 +255,8 @@ def parts(case: Case, facts: Facts) -> Iterator[Callable[[Worker], Iterator[Fact
     if holds(facts):
         yield held
     elif facts["once"] or facts["later"][0]:  # otherwise the stop of the first task ended it for all
-        yield together
-        yield stopped
-        if case.shared:
-            yield killed
+        yield from (together, stopped)
+        yield from (reloaded, handed_over, killed) if case.coroutine else (killed,) if case.shared else ()
 
 
 class Place:
@@ -251,6 +280,8 @@ class Place:
         folder = self._folder / f"row-{next(self._numbers)}"
         folder.mkdir()
         with peers(self._python, case.peer) as ports:
+            if case.peer and ports.get(case.peer) == 0:
+                return {"missing": case.against}
             worker = Worker(case, self._python, self._redis.url, self._known(case.peer) | ports, folder)
             try:
                 if not worker.ready():
@@ -297,6 +328,9 @@ def peers(python: Path, kind: str) -> Iterator[dict[str, int]]:
     try:
         yield json.loads(process.stdout.readline())
     finally:
+        process.terminate()  # it ends the servers that it started
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3)
         process.kill()
         process.wait()
 

@@ -16,8 +16,9 @@ SOON = 1.0  # seconds within which a killable task is STOPPED
 
 
 def table(found: dict[str, Facts], versions: dict[str, str]) -> str:
-    """All measured rows in the order of the registry."""
-    return "\n".join([HEAD, *(row(ROWS[name], found[name], versions) for name in ROWS if name in found)])
+    """All measured rows in the order of the registry; coroutines have a table of their own."""
+    names = [name for name in ROWS if name in found and not ROWS[name].coroutine]
+    return "\n".join([HEAD, *(row(ROWS[name], found[name], versions) for name in names)])
 
 
 def row(case: Case, facts: Facts, versions: dict[str, str]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 
-from benchmarks.libraries.peers import binary, full, text
+from benchmarks.libraries.peers import binary, bots, full, services, text
 
 KINDS: dict[str, Callable[[], int]] = {
     "http": text.http,
@@ -29,8 +30,12 @@ KINDS: dict[str, Callable[[], int]] = {
     "ssh": full.ssh,
     "mysql": full.mysql,
     "websocket": full.websocket,
+    "nats": services.nats,
+    "rabbit": services.rabbit,
+    "discord": bots.discord,
 }
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # it ends the servers that it started
     print(json.dumps({name: KINDS[name]() for name in sys.argv[1:]}), flush=True)
     sys.stdin.read()

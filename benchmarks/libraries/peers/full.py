@@ -12,7 +12,14 @@ from typing import Any
 from benchmarks.libraries.peers import HOST, answered, asked
 
 _loops: list[asyncio.AbstractEventLoop] = []
-_kept: list[object] = []
+_kept: set[object] = set()
+
+
+def keep(made: object) -> None:
+    """Hold a server; or a task of the loop, until it is done."""
+    _kept.add(made)
+    if isinstance(made, asyncio.Future):
+        made.add_done_callback(_kept.discard)
 
 
 def grpc() -> int:
@@ -27,7 +34,7 @@ def grpc() -> int:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("wait", methods),))
     port = server.add_insecure_port(f"{HOST}:0")
     server.start()
-    _kept.append(server)
+    keep(server)
     return port
 
 
@@ -68,7 +75,7 @@ def websocket() -> int:
     return server.socket.getsockname()[1]
 
 
-def _run(made: Coroutine[Any, Any, Any]) -> Any:
+def run(made: Coroutine[Any, Any, Any]) -> Any:
     """The result of a coroutine, in a loop that continues in a thread."""
     if not _loops:
         _loops.append(asyncio.new_event_loop())
@@ -98,10 +105,10 @@ def ssh() -> int:
         server = await asyncssh.create_server(
             Server, HOST, 0, server_host_keys=[key], process_factory=command
         )
-        _kept.append(server)
+        keep(server)
         return server.get_port()
 
-    return _run(listen())
+    return run(listen())
 
 
 def mysql() -> int:
@@ -117,7 +124,7 @@ def mysql() -> int:
     async def listen() -> int:
         server = MysqlServer(session_factory=Late)
         await server.start_server(host=HOST, port=0)
-        _kept.append(server)
+        keep(server)
         return server._server.sockets[0].getsockname()[1]
 
-    return _run(listen())
+    return run(listen())
