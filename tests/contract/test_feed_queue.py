@@ -62,6 +62,18 @@ def test_control_messages_name_the_task_and_the_command(bench, feed):
 
 
 @pytest.mark.wire
+def test_many_messages_come_in_order_with_those_of_other_channels_between(bench, feed):
+    sent = []
+    for number in range(600):
+        bench.publish(f"task-{number}-control", "stop")
+        sent.append(Notice("control", str(number), Command.STOP))
+        if number % 50 == 49:
+            bench.store.ping("session")
+            sent.append(Notice("ping"))
+    assert received(feed, len(sent)) == sent
+
+
+@pytest.mark.wire
 def test_a_start_that_its_sender_carries_out_is_reported_in_its_place(bench, feed):
     for word in ("stop", "started", "stop"):
         bench.publish("task-a-control", word)

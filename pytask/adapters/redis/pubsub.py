@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from pytask.adapters.keys import Keys
 from pytask.adapters.redis import clients, errors
+from pytask.adapters.redis.buffered import Buffered
 from pytask.domain.errors import Unavailable
 from pytask.domain.messages import STACKS, STARTED, Command, read_command
 from pytask.domain.record import Notice
@@ -33,6 +35,7 @@ class RedisFeed:
         self._keys = keys
         self._ping = keys.ping_channel(session)
         self._pubsub: Any = None
+        self._buffered = Buffered(keys.control_pattern)
 
     def open(self) -> None:
         """Subscribe with a new subscription object; one that had an error is discarded, never reused."""
@@ -64,19 +67,25 @@ class RedisFeed:
         left = RUBBISH
         self.behind = False
         try:
-            message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout)
-            while message is not None:
-                notice = self._notice(message)
+            for channel, data in self._messages(timeout):
+                notice = self._notice(channel, data)
                 if notice is not None:
                     notices.append(notice)
                 left -= 1
                 self.behind = len(notices) == BATCH or not left
                 if self.behind:
                     break  # an endless stream of other messages must not keep this loop running
-                message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0)
         except Exception as error:
             raise errors.translate(error) from error
         return notices
+
+    def _messages(self, timeout: float) -> Iterator[tuple[bytes, bytes]]:
+        """Channel and data of those that arrive within the timeout, and of those that are there then."""
+        message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout)
+        while message is not None:
+            yield message["channel"], message["data"]
+            yield from self._buffered.messages(self._pubsub.connection)
+            message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0)
 
     def reconnect(self) -> None:
         """Make the next read fail, so that the feed is reopened."""
@@ -92,19 +101,19 @@ class RedisFeed:
             self._pubsub = None
         clients.disconnect(self._listener)
 
-    def _notice(self, message: dict[str, Any]) -> Notice | None:
-        channel = message["channel"].decode(errors="replace")
+    def _notice(self, sender: bytes, data: bytes) -> Notice | None:
+        channel = sender.decode(errors="replace")
         if channel == self._ping:
             return Notice("ping")
         if channel == self._keys.hint_channel:
-            return Notice("parked", message["data"].decode(errors="replace"))
-        if message["data"] == STARTED:
+            return Notice("parked", data.decode(errors="replace"))
+        if data == STARTED:
             return Notice("started", self._keys.task_of_control(channel))
-        if message["data"] == STACKS:
+        if data == STACKS:
             return Notice("stacks", self._keys.task_of_control(channel))
-        command = read_command(message["data"])
+        command = read_command(data)
         if command is None:
-            _warn_of_word(bytes(message["data"][:WORD]), channel)
+            _warn_of_word(bytes(data[:WORD]), channel)
             return None
         return Notice("control", self._keys.task_of_control(channel), command)
 
