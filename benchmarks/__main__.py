@@ -150,6 +150,13 @@ def saved(options: argparse.Namespace, results: Results) -> None:
     results.keep("saves", {"rows": list(saves.measured(share(options)))})
 
 
+def developed(options: argparse.Namespace, results: Results) -> None:
+    """Saves of code, while tasks run."""
+    from benchmarks import dev_saves
+
+    results.keep("dev", {"rows": list(dev_saves.measured(share(options)))})
+
+
 def seen_by_viewers(options: argparse.Namespace, results: Results) -> None:
     """The page, with many tasks and many viewers."""
     from benchmarks import web
@@ -226,6 +233,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Results], None]] = {
     "logs": logged,
     "timers": timed,
     "saves": saved,
+    "dev": developed,
     "pauses": paused,
     "web": seen_by_viewers,
     "groups": grouped,

@@ -52,6 +52,7 @@ NAMES = {
     "logs": "Logs of tasks and progress",
     "timers": "Delayed tasks",
     "saves": "Saves",
+    "dev": "Saves of code while tasks run (`pytask dev`)",
     "pauses": "Pauses",
     "web": "The page",
     "groups": "Tasks of many groups",

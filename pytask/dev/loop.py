@@ -210,8 +210,10 @@ class Loop:
         self._trial.begin()
 
     def _may_spare(self) -> bool:
-        """Whether one is wanted; one at a time, and none that slows a trial down."""
-        ready = self._trial is None and all(spare.loaded for spare in self._spares)
+        """Whether one is wanted; one at a time, and none that slows down a trial of a loaded worker."""
+        if self._trial is not None and self._trial.loaded:
+            return False
+        ready = all(spare.loaded for spare in self._spares)
         return self._can_spare and ready and len(self._spares) < SPARES
 
     def _worker(self) -> DevWorker:
