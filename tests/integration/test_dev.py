@@ -323,6 +323,15 @@ def test_an_endless_loop_is_named_and_the_repaired_code_runs_soon(dev):
     assert one.output.count("<a two") == one.output.count("<endless two") == 1
 
 
+def test_a_drain_time_does_not_delay_the_new_code(dev):
+    one = dev(PYTASK_DRAIN="600")
+    with one.client as client:
+        one.put(client, "a")
+        one.says("<a one after []>")
+        one.save("two")
+        one.says("<a two after ['one']>")
+
+
 def test_tasks_whose_class_was_renamed_are_named_with_what_to_do(dev):
     one = dev()
     one.says("dev: the code runs: count, crash, slow")
