@@ -330,6 +330,7 @@ def test_a_drain_time_does_not_delay_the_new_code(dev):
         one.says("<a one after []>")
         one.save("two")
         one.says("<a two after ['one']>")
+        assert "killed the old worker" not in one.output
 
 
 def test_tasks_whose_class_was_renamed_are_named_with_what_to_do(dev):
