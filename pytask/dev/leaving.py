@@ -12,6 +12,7 @@ from pytask.domain.wording import counted
 
 SLOW = 1.0  # seconds after which tasks that do not stop are named
 BLOCKED = 5.0  # seconds that an event loop may be blocked before its worker is killed
+SILENT = 2.5  # seconds without a report, which is due every second, after which a worker does not respond
 STUCK = 10.0  # seconds until a worker must have stopped its tasks: twice what a task has for that
 EXIT = 30.0  # seconds until a worker without tasks must have ended
 SETTLING = 2.0  # seconds in which the new worker takes what the old one has released
@@ -75,6 +76,12 @@ class Leaving:
             self._say(
                 f"{worker.blocked} blocks the event loop of the old code, so none of its tasks can be"
                 f" stopped: it is killed after {BLOCKED:g} s"
+            )
+        elif time.monotonic() - worker.slot.said_at > SILENT:
+            whose = ", ".join(self._still(worker, tasks)[:NAMED]) or "a task"
+            self._say(
+                f"the old worker does not respond, as in a call that cannot be interrupted, of {whose}: it is"
+                f" killed after {STUCK:g} s"
             )
         elif still := self._still(worker, tasks):
             rest = "" if self.stopping else "; the others run the new code"

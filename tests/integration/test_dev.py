@@ -413,6 +413,7 @@ def test_a_worker_that_dies_is_started_again_and_takes_its_tasks_back(dev):
 def test_an_own_redis_keeps_the_tasks(dev, store, client):
     one = dev("--redis", store.url)
     one.says("the code runs")
+    assert "use redis://127.0.0.1:6379/0 (the default): give them the --redis of this one, too" in one.output
     one.put(client, "a")
     one.says("<a one after []>")
     assert one.started.end(signal.SIGINT) == 0, one.output

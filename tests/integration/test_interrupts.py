@@ -85,6 +85,30 @@ def interrupted(child):
     return child.returncode, out, err
 
 
+def test_while_the_command_is_imported():
+    """From its first own line on: until then, Python itself prints a traceback."""
+    code = """if True:
+        import os, signal, sys
+        from importlib.abc import MetaPathFinder
+
+        class Interrupt(MetaPathFinder):  # a second own module is about to be imported
+            def find_spec(self, name, path, target=None):
+                known = ("pytask", "pytask.domain", "pytask.domain.version", "pytask.daemon",
+                         "pytask.daemon.interrupt", "pytask.__main__")
+                if name.startswith("pytask") and name not in known:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        sys.meta_path.insert(0, Interrupt())
+        sys.argv[1:] = ["dev", "tasks.py"]
+        import pytask.__main__
+        pytask.__main__.main()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
 def test_while_redis_does_not_answer(store):
     store.freeze()
     try:

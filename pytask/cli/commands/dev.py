@@ -88,19 +88,22 @@ def command(
         made = _command(target, flags, url, private=redis is None)
         served = stack.enter_context(closing(Page(made, orphans))) if page else None
         shown.message(f"watching {', '.join(map(str, roots))}")
-        if redis is None:
-            shown.message(_found_by(url, config))
+        if line := _found_by(url, config, private=redis is None):
+            shown.message(line)
         parts = Parts(command=made, url=url, roots=roots, screen=shown, orphans=orphans, page=served)
         code = Loop(parts, signals).run()
     click.get_current_context().exit(code)
 
 
-def _found_by(url: str, config: str | None) -> str:
-    """Which other commands find the private server, and what to type for those that do not."""
+def _found_by(url: str, config: str | None, *, private: bool) -> str:
+    """Which other commands find the server, and what to type for those that do not."""
     from pytask.cli.config import Ambient
 
     export = f"export PYTASK_REDIS_URL={url}"
     others = Ambient(config, dev=True).get("redis_url")
+    if not private:  # its address may contain a password
+        used = f"other pytask commands here use {others.shown} ({others.origin})"
+        return "" if others.value == url else f"{used}: give them the --redis of this one, too"
     if others.value == url:
         return f"a private server runs: other pytask commands in this folder find it; elsewhere: {export}"
     return f"a private server runs, but pytask commands here use {others.shown} ({others.origin}): {export}"

@@ -6,7 +6,7 @@ import pytest
 
 from pytask.client import TaskInfo
 from pytask.dev import leaving
-from pytask.dev.leaving import BLOCKED, EXIT, SETTLING, SLOW, STUCK, Leaving
+from pytask.dev.leaving import BLOCKED, EXIT, SETTLING, SILENT, SLOW, STUCK, Leaving
 from pytask.dev.tasks import Failed, Lost, Rest
 from pytask.domain.lifecycle import ERROR
 
@@ -16,7 +16,7 @@ class Old:
 
     def __init__(self, clock):
         self._clock = clock
-        self.slot = SimpleNamespace(left=False, prefix="p.")
+        self.slot = SimpleNamespace(left=False, prefix="p.", said_at=clock.now)
         self.named, self.blocked, self.blocked_at, self.asked_at, self.killed = False, "", 0.0, 0.0, False
 
     def stop(self):
@@ -96,6 +96,15 @@ def test_who_blocks_the_loop_is_named_instead_of_those_that_cannot_be_stopped_fo
     assert said == (
         "killed the old worker, as task b-1 (bad) at tasks.py:20 blocked its event loop;"
         " 2 tasks continue with the new code"
+    )
+
+
+def test_a_worker_that_does_not_report_is_said_not_to_respond(scene, clock):
+    scene.old.slot.said_at = clock.now - SILENT
+    (said,) = press(scene, clock, SLOW)
+    assert said == (
+        "the old worker does not respond, as in a call that cannot be interrupted, of clock-1 (tick): it is"
+        " killed after 10 s"
     )
 
 
