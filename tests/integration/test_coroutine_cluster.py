@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import itertools
 from functools import partial
 
@@ -10,9 +11,8 @@ import pytest
 import redis
 import redis.asyncio
 import valkey
-from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
-from redis.retry import Retry
+import valkey.cluster
+from redis.cluster import RedisCluster
 
 from pytask.domain.errors import NotInLoop, OutcomeUnknown
 from pytask.domain.partition import SLOTS, crc16
@@ -154,16 +154,18 @@ def test_a_transaction_says_what_to_do_instead(source):
         run_with(source, main)
 
 
-@pytest.fixture
-def links(cluster):
+@pytest.fixture(params=["redis", "valkey"])
+def links(cluster, request):
     """A proxy for each node, and the client of a program that goes through them."""
+    library = importlib.import_module(request.param)
+    kind = library.cluster.RedisCluster if library is redis else library.cluster.ValkeyCluster
     with contextlib.ExitStack() as stack:
         found = {node.port: stack.enter_context(Proxy(node.port)) for node in cluster.nodes}
         through = {port: proxy.port for port, proxy in found.items()}
-        made = RedisCluster(
-            startup_nodes=[ClusterNode(HOST, cluster.nodes[0].port)],
+        made = kind(
+            startup_nodes=[library.cluster.ClusterNode(HOST, cluster.nodes[0].port)],
             address_remap=lambda address: (address[0], through.get(address[1], address[1])),
-            retry=Retry(NoBackoff(), 0),
+            retry=library.retry.Retry(library.backoff.NoBackoff(), 0),
             **OPTIONS,
         )
         with made:
@@ -180,7 +182,7 @@ def test_a_write_whose_reply_was_lost_is_told_and_not_repeated(cluster, links):
         proxy.cut_after_request(containing="INCR")
         with pytest.raises(OutcomeUnknown) as caught:
             await client.incr("n")
-        assert isinstance(caught.value, redis.RedisError)
+        assert isinstance(caught.value, (redis.RedisError, valkey.ValkeyError))
         for strict in (True, False):
             proxy.cut_after_request(containing="INCR")
             pipe = client.pipeline().get("n").incr("n")
