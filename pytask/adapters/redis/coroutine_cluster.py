@@ -93,13 +93,18 @@ class PatientCluster(Base):  # type: ignore[misc]
             raise unknown(error, commands, importlib.import_module(self.package).RedisError) from error
         finally:
             current_sent.reset(token)
-            await self._drop_idle()
+            await self._drop(lost=sent.cut_short)
 
-    async def _drop_idle(self) -> None:
+    async def _drop(self, *, lost: bool) -> None:
         for node in list(self.nodes_manager.nodes_cache.values()):
+            for one in [one for one in node._connections if one.cut_short] if lost else ():  # noqa: SLF001
+                if one not in node._free:  # noqa: SLF001
+                    node._connections.remove(one)  # noqa: SLF001
+                    await one.disconnect(nowait=True)
             while len(node._free) > self.limit:  # noqa: SLF001 - the library keeps all that there ever were
                 connection = node._free.popleft()  # noqa: SLF001
-                node._connections.remove(connection)  # noqa: SLF001
+                with contextlib.suppress(ValueError):
+                    node._connections.remove(connection)  # noqa: SLF001
                 await connection.disconnect(nowait=True)
 
     @property
@@ -146,6 +151,11 @@ class PatientCluster(Base):  # type: ignore[misc]
 
     def pubsub(self, *args: Any, **kwargs: Any) -> Any:
         """As in the library; closed when the run ends."""
+        if not hasattr(super(), "pubsub"):
+            raise NotInLoop(
+                f"this release of {self.package} has no subscriptions of a cluster for coroutines. Fix: use a"
+                " newer one, or call a method that uses it by `await self.in_greenlet(self.method)`"
+            )
         made = super().pubsub(*args, **kwargs)
         made.__class__ = _with(Subscription, cast("Any", type(made)))
         made.borrower = self.current()

@@ -36,6 +36,7 @@ class Sent:
     unanswered: set[Any] = attrs.Factory(set)  # connections
     executed: bool = False
     asking: bool = False  # a node has said so of the next command
+    cut_short: bool = False  # not all was sent
 
     @contextlib.contextmanager
     def single(self) -> Iterator[None]:
@@ -61,6 +62,7 @@ class LentConnection(Base):  # type: ignore[misc]
     _greeting = False
     _batch = False
     _given: float | None = None  # its own timeout
+    cut_short = False  # its last command: old releases of the library do not release it then
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,11 +92,21 @@ class LentConnection(Base):  # type: ignore[misc]
         if self._greeting:
             await super().send_packed_command(command, check_health)
             return
+        sent = current_sent.get()
+        self.cut_short = False
+        try:
+            await self._send(command, sent)
+        except BaseException:
+            self.cut_short = True
+            if sent is not None:
+                sent.cut_short = True
+            raise
+
+    async def _send(self, command: Any, sent: Sent | None) -> None:
         before = cancels()
         if self.is_connected and await self._ended():
             await self.disconnect(nowait=True)
         await self.connect()
-        sent = current_sent.get()
         self.socket_timeout = self._given if sent is None else sent.limit(self._given)
         if sent is not None and not _is_asking(command):
             await self._ask(sent)
