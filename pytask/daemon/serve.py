@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -36,6 +37,8 @@ from pytask.runtime.standby import Standby, await_begin
 from pytask.runtime.supervised import SupervisorLink
 
 log = get_logger(__name__)
+
+STACK = signal.SIGUSR2  # on standby: print the stack of the thread with the event loop
 
 
 def serve(target: str, flags: Flags) -> None:
@@ -92,6 +95,9 @@ def prepare(flags: Flags) -> None:
         raise SystemExit(0)
     # Bytecode of the target would lie in the project, and be taken for that of a second save within the same
     # second.  That of packages is written before: an installer may have left that to us.
+    faulthandler.register(
+        STACK, all_threads=False
+    )  # where Python code runs, even in a call that never returns
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 

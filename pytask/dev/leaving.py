@@ -67,6 +67,8 @@ class Leaving:
                 self._kill(worker, f"{worker.blocked} blocked its event loop", tasks)
             elif asked > STUCK:
                 self._kill(worker, _slow(self._still(worker, tasks), STUCK), tasks)
+            elif now - worker.slot.said_at > SILENT and not (worker.blocked or worker.dumped):
+                self._dump(worker, tasks)
             elif not worker.named:
                 worker.named = True
                 self._name(worker, tasks)
@@ -77,21 +79,29 @@ class Leaving:
                 f"{worker.blocked} blocks the event loop of the old code, so none of its tasks can be"
                 f" stopped: it is killed after {BLOCKED:g} s"
             )
-        elif time.monotonic() - worker.slot.said_at > SILENT:
-            whose = ", ".join(self._still(worker, tasks)[:NAMED]) or "a task"
-            self._say(
-                f"the old worker does not respond, as in a call that cannot be interrupted, of {whose}: it is"
-                f" killed after {STUCK:g} s"
-            )
         elif still := self._still(worker, tasks):
             rest = "" if self.stopping else "; the others run the new code"
             self._say(f"{_slow(still, SLOW)}. What does not stop is killed, by default after 5 s{rest}")
+
+    def _dump(self, worker: DevWorker, tasks: Tasks | None) -> None:
+        """It is in a call that cannot be interrupted, as of a regular expression: its stack tells where."""
+        whose = ", ".join(self._still(worker, tasks)[:NAMED]) or "a task"
+        worker.named = True
+        self._say(
+            f"the {self._name_of_old} does not respond, as in a call that cannot be interrupted, of {whose}:"
+            f" it is killed after {STUCK:g} s; where it is:"
+        )
+        worker.dump()
 
     def _kill(self, worker: DevWorker, why: str, tasks: Tasks | None) -> None:
         still = len(self._still(worker, tasks))
         worker.kill()
         then = counted(still, "task continues", "tasks continue") + " with the new code"
-        self._say(f"killed the old worker, as {why}" + ("" if self.stopping else f"; {then}"))
+        self._say(f"killed the {self._name_of_old}, as {why}" + ("" if self.stopping else f"; {then}"))
+
+    @property
+    def _name_of_old(self) -> str:
+        return "worker" if self.stopping else "old worker"
 
     def _still(self, worker: DevWorker, tasks: Tasks | None) -> list[str]:
         return tasks.still_of(worker.slot.prefix) if tasks is not None else []

@@ -49,6 +49,7 @@ class DevWorker:
         self.printed = ""  # before it stood by
         self.asked_at = 0.0  # when it was told to stop, on time.monotonic()
         self.named = False  # whether its slow tasks have been named
+        self.dumped = False  # whether its stack was asked for
         self.silent = False  # whether nobody can print any more
         self._rest = b""
         self._lines: list[str] = []
@@ -126,6 +127,11 @@ class DevWorker:
         """Ask it to hand its tasks back and to exit."""
         self.asked_at = time.monotonic()
         self.slot.tell("stop")
+
+    def dump(self) -> None:
+        """Have it print the stack of its thread with the event loop, which needs no code of Python."""
+        self.dumped = True
+        self.process.send_signal(signal.SIGUSR2)
 
     def kill(self) -> None:
         """End it and what is in its process group, at once."""

@@ -323,6 +323,20 @@ def test_an_endless_loop_is_named_and_the_repaired_code_runs_soon(dev):
     assert one.output.count("<a two") == one.output.count("<endless two") == 1
 
 
+@pytest.mark.slow
+def test_a_call_that_cannot_be_interrupted_is_shown_and_its_worker_is_killed(dev):
+    code = ENDLESS.replace("pass  # a mistake", "__import__('re').match('(a+)+b', 'a' * 60)  # a mistake")
+    one = dev(code=TASKS + code)
+    with one.client as client:
+        one.put(client, "wrong", function="endless")
+        one.says("<endless one>")
+        one.save("two", TASKS + code)
+        one.says("the old worker does not respond, ")
+        one.says("<endless two>")
+        one.says("all tasks run the new code")
+    assert re.search(r'File ".*tasks\.py", line \d+ in start', one.output)
+
+
 def test_a_drain_time_does_not_delay_the_new_code(dev):
     one = dev(PYTASK_DRAIN="600")
     with one.client as client:

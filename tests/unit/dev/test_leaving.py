@@ -17,10 +17,14 @@ class Old:
     def __init__(self, clock):
         self._clock = clock
         self.slot = SimpleNamespace(left=False, prefix="p.", said_at=clock.now)
-        self.named, self.blocked, self.blocked_at, self.asked_at, self.killed = False, "", 0.0, 0.0, False
+        self.named, self.blocked, self.blocked_at, self.asked_at = False, "", 0.0, 0.0
+        self.killed, self.dumped = False, 0
 
     def stop(self):
         self.asked_at = self._clock.now
+
+    def dump(self):
+        self.dumped += 1
 
     def kill(self):
         self.killed = True
@@ -57,8 +61,10 @@ def scene(clock):
     return SimpleNamespace(leaving=made, old=old, said=said, dead=dead, tasks=tasks)
 
 
-def press(scene, clock, seconds):
+def press(scene, clock, seconds, reports=True):
     clock.now += seconds
+    if reports:
+        scene.old.slot.said_at = clock.now
     scene.leaving.press(scene.tasks)
     said, scene.said[:] = list(scene.said), []
     return said
@@ -99,13 +105,16 @@ def test_who_blocks_the_loop_is_named_instead_of_those_that_cannot_be_stopped_fo
     )
 
 
-def test_a_worker_that_does_not_report_is_said_not_to_respond(scene, clock):
-    scene.old.slot.said_at = clock.now - SILENT
-    (said,) = press(scene, clock, SLOW)
+def test_a_worker_that_does_not_report_is_said_not_to_respond_and_asked_where_it_is(scene, clock):
+    (said,) = press(scene, clock, SLOW, reports=False)
+    assert said.startswith("1 task does not stop within 1 s: clock-1 (tick). ")
+    (said,) = press(scene, clock, SILENT, reports=False)
     assert said == (
         "the old worker does not respond, as in a call that cannot be interrupted, of clock-1 (tick): it is"
-        " killed after 10 s"
+        " killed after 10 s; where it is:"
     )
+    assert press(scene, clock, SLOW, reports=False) == []
+    assert scene.old.dumped == 1
 
 
 def test_a_loop_that_was_blocked_before_the_save_gets_a_second(scene, clock):
