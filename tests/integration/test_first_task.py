@@ -56,15 +56,13 @@ class Newcomer:
         assert fits(after, said[-1])
 
     def background(self, block):
-        """The first terminal, and what it says that the second one needs."""
+        """The first terminal; what is typed in the second one finds its server."""
         ((command, shown),) = commands(block)
         self.daemon = self.started(command)
         self.daemon.says("export ")
         line = next(line for line in self.daemon.output.splitlines() if "export " in line)
         assert fits(shown, line)
-        name, _, url = line.partition("export ")[2].partition("=")
-        self.shell.env[name] = url.strip()
-        self.redis = redis.Redis.from_url(url.strip(), decode_responses=True)
+        self.redis = redis.Redis.from_url(line.partition("=")[2].strip(), decode_responses=True)
         until(lambda: self.redis.hlen("pytask:workers:info"), lambda: self.daemon.output)
 
     def started(self, command):
@@ -97,9 +95,6 @@ class Newcomer:
 
     def typed(self, block):
         for command, shown in commands(block):
-            if command.startswith("export "):
-                assert command.split()[1].split("=")[0] in self.shell.env
-                continue
             self.worker = self.redis.hget("clock-1", "worker")
             code, said = self.shell(self.with_number(command))
             assert code == 0, (command, said, self.daemon.output)

@@ -81,12 +81,11 @@ def test_the_same_without_a_redis_and_with_the_verbs_of_pytask(tmp_path):
         assert one.end(signal.SIGINT) == 130
     with Started(pytask(*dev), tmp_path, tmp_path) as daemon:
         daemon.says("PYTASK_REDIS_URL=")
-        env = {"PYTASK_REDIS_URL": re.search(r"export PYTASK_REDIS_URL=(\S+)", daemon.output)[1]}
-        assert done(pytask(*new), tmp_path, **env).stdout == "clock-1\n"
-        seen = done(pytask(*watch, "--count", 3), tmp_path, **env).stdout
+        assert done(pytask(*new), tmp_path).stdout == "clock-1\n"
+        seen = done(pytask(*watch, "--count", 3), tmp_path).stdout
         assert "tick" in seen
         assert "kitchen" in seen
-        assert re.search(r"clock-1 +done +STOPPED", done(pytask(*stop), tmp_path, **env).stdout)
+        assert re.search(r"clock-1 +done +STOPPED", done(pytask(*stop), tmp_path).stdout)
         assert daemon.end(signal.SIGINT) == 0
 
 
