@@ -47,6 +47,10 @@ LONG = (  # taken first: a long file that is taken last would be waited for by a
     "tests/integration/test_sentinel.py",
 )
 CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a group's orders and reports
+NUMBER = "PYTASK_TESTS_NUMBER"  # of a process in its group
+# Load for each processor above which all but the first process of a group wait before they take another file.
+# On a slow machine tests would otherwise run out of time because of each other.
+CROWDED = 7.0
 
 
 def group_of(item):
@@ -77,7 +81,7 @@ class Beside:
         with (self.folder / f"log-{name}").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
-                cwd=self._config.rootpath, env=os.environ | {CHILD: str(self.folder)},
+                cwd=self._config.rootpath, env=os.environ | {CHILD: str(self.folder), NUMBER: str(name)},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -188,8 +192,9 @@ def took(began):
 class Child:
     """Runs what it takes of its group's orders, and writes a line for each report."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, number):
         self._folder = folder
+        self._number = number
         self._orders = json.loads((folder / "orders").read_text())
         self._file = (folder / f"reports-{os.getpid()}").open("a")
         self._began = time.monotonic()
@@ -214,8 +219,11 @@ class Child:
 
     def _takes(self, path):
         """Whether none of the group took this file before."""
+        taken = self._folder / "-".join(["taken", *path.parts[1:]])
+        while self._number and not taken.exists() and os.getloadavg()[0] > CROWDED * os.cpu_count():
+            time.sleep(1)
         try:
-            (self._folder / "-".join(["taken", *path.parts[1:]])).touch(exist_ok=False)
+            taken.touch(exist_ok=False)
         except FileExistsError:
             return False
         return True
@@ -233,5 +241,5 @@ class Child:
 
 def plugin():
     """The part that this process plays."""
-    folder = os.environ.pop(CHILD, None)  # not for what a test starts
-    return Child(Path(folder)) if folder else Parent()
+    folder, number = os.environ.pop(CHILD, None), os.environ.pop(NUMBER, "0")  # not for what a test starts
+    return Child(Path(folder), int(number)) if folder else Parent()
