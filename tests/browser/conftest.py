@@ -17,7 +17,7 @@ from tests.support.web_page import Served
 
 PROGRAM = Path(__file__).with_name("program.py")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def until(holds, what, seconds=PATIENCE):

@@ -204,7 +204,7 @@ def test_with_the_embedded_server_of_the_parent(lab, tmp_path):
 def test_a_wrong_target_is_reported_and_not_tried_again(tmp_path):
     words = pytask("run", "no_such_file.py", "--processes=2")
     with Started(words, tmp_path) as parent:
-        assert parent.process.wait(30) == 2
+        assert parent.process.wait(60) == 2
     assert "a restart would not help" in parent.output
 
 

@@ -103,6 +103,6 @@ def test_the_child_does_its_own_work_and_nothing_of_the_worker(tmp_path):
         assert client.hget("ticks", "state") == "RUNNING"
     finally:
         worker.send_signal(signal.SIGTERM)
-        code = worker.wait(30)
+        code = worker.wait(60)
     assert code == 0
     assert [pid for kind, pid in notes() if kind == "unwound"] == [worker.pid]

@@ -133,7 +133,7 @@ def test_a_sigterm_during_the_restart_ends_the_worker(store, client, site):
     with worker(site, store) as daemon:
         until(lambda: client.hget("t", "state") == "RUNNING", lambda: daemon.output)
         daemon.process.send_signal(signal.SIGHUP)
-        assert daemon.process.wait(30) == 0, daemon.output
+        assert daemon.process.wait(60) == 0, daemon.output
         assert "restarted" not in daemon.output
     assert client.hget("t", "state") == "WAIT"
 
@@ -157,5 +157,5 @@ def test_the_check_alone_says_what_is_wrong(site):
     for text, code, says in (("", 2, "nothing to run"), (TASKS.format(version="one"), 0, "")):
         write(site / "one" / "tasks.py", text)
         with Started(pytask("run", "tasks.py", "--check"), site, site / "one") as checked:
-            assert checked.process.wait(30) == code
+            assert checked.process.wait(60) == code
             assert says in checked.output

@@ -226,6 +226,6 @@ def test_ctrl_c_reaches_the_worker_alone(store, client, folder):
         push(client, "waits")
         pids = family(folder, worker)
         subprocess.run(["kill", "-INT", "--", f"-{worker.process.pid}"], check=True)
-        assert worker.process.wait(30) == 0, worker.output
+        assert worker.process.wait(60) == 0, worker.output
         assert not any(map(lives, pids))
         assert client.hget("t", "state") == "WAIT"

@@ -63,7 +63,7 @@ def test_the_program_and_the_three_lines(tmp_path):
             wait_until(stopped, 30)
         finally:
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(30) == 0
+            assert worker.wait(60) == 0
 
 
 def typed_in(number):

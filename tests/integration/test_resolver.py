@@ -51,7 +51,7 @@ def test_full_native_threads_do_not_hold_up_a_connection(tmp_path):
             output = json.loads(client.hget("b", "output") or "{}")
         finally:
             worker.terminate()
-            worker.wait(30)
+            worker.wait(60)
     assert output == {"resolver": "pytask.runtime.process.resolver", "still busy": [True] * 10}
 
 
@@ -86,6 +86,6 @@ def test_name_servers_that_change_are_asked(tmp_path):
             wait_until(lambda: client.hlen("pytask:workers:info") == 1, 40, log.read_text)
         finally:
             worker.terminate()
-            worker.wait(30)
+            worker.wait(60)
             dns.kill()
             dns.wait()
