@@ -50,7 +50,7 @@ CHILD = "PYTASK_TESTS_BESIDE"  # the folder of a group's orders and reports
 NUMBER = "PYTASK_TESTS_NUMBER"  # of a process in its group
 # Load for each processor above which all but the first process of a group wait before they take another file.
 # On a slow machine tests would otherwise run out of time because of each other.
-CROWDED = 7.0
+CROWDED = 5.0
 
 
 def group_of(item):
