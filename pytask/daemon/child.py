@@ -18,6 +18,8 @@ from typing import Any
 
 import attrs
 
+YOUNG = 10.0  # seconds; a child that died younger is restarted with increasing delays
+
 
 @attrs.frozen
 class Command:
@@ -47,12 +49,17 @@ class Slot:
     left: bool = False  # the process reported that it has released all tasks
     said: dict[str, Any] | None = None  # its last health report
     said_at: float = 0.0
+    reported: bool = False  # whether its last process ever did
     figures: list[dict[str, Any]] = attrs.Factory(list)  # its last ones, for each partition
 
     @property
     def ready(self) -> bool:
         """Whether it takes tasks and receives control requests."""
         return self.said is not None and bool(self.said.get("ready"))
+
+    def died_young(self, now: float) -> bool:
+        """Whether its process died soon after its start: on a busy machine that alone may take longer."""
+        return not self.reported or now - self.began < YOUNG
 
     @property
     def drain(self) -> float:
@@ -84,7 +91,7 @@ class Slot:
             theirs.close()
         ours.settimeout(0)
         self.line, self.unread, self.began = ours, b"", time.monotonic()
-        self.said, self.said_at, self.left = None, self.began, False
+        self.said, self.said_at, self.left, self.reported = None, self.began, False, False
 
     def tell(self, text: str) -> bool:
         """Send a line; False if the child no longer reads."""
@@ -104,7 +111,7 @@ class Slot:
         *lines, self.unread = (self.unread + fresh).split(b"\n")
         for line in lines:
             if line.startswith(b"pulse "):
-                self.said, self.said_at = _read(line[6:]), time.monotonic()
+                self.said, self.said_at, self.reported = _read(line[6:]), time.monotonic(), True
             elif line.startswith(b"figures "):
                 self.figures = _rows(line[8:])
             elif line == b"left":

@@ -24,7 +24,6 @@ from pytask.logger import get_logger
 
 log = get_logger(__name__)
 
-YOUNG = 10.0  # seconds; a child that died younger is restarted with increasing delays
 FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds; the first restart comes at once
 STOP_LIMIT = (
     120.0  # seconds from the stop request, or the end of the drain, to SIGKILL: longer than the kernel timer
@@ -231,7 +230,7 @@ class Supervisor:
         elif code == 0 and slot.left and self._restart.asked(process):
             slot.young_deaths, slot.due = 0, now
             log.info("child %d (pid %d) has handed its tasks back", slot.number, process.pid)
-        elif code not in HOPELESS or now - slot.began >= YOUNG or not self._hopeless(slot, code, how, now):
+        elif code not in HOPELESS or not slot.died_young(now) or not self._hopeless(slot, code, how, now):
             self._start_later(slot, process.pid, how, now)
 
     def _hopeless(self, slot: Slot, code: int, how: str, now: float) -> bool:
@@ -253,7 +252,7 @@ class Supervisor:
 
     def _start_later(self, slot: Slot, pid: int, how: str, now: float) -> None:
         lived = now - slot.began
-        slot.young_deaths = slot.young_deaths + 1 if lived < YOUNG else 1
+        slot.young_deaths = slot.young_deaths + 1 if slot.died_young(now) else 1
         slot.due = now + restart_delay(slot.young_deaths)
         log.warning(
             "child %d (pid %d, up for %.1f s) %s; restarting in %.1f s",

@@ -18,9 +18,9 @@ from typing import Protocol
 
 import attrs
 
-from pytask.daemon.child import Command
+from pytask.daemon.child import YOUNG, Command
 from pytask.daemon.dead_children import DeadChildren
-from pytask.daemon.supervisor import HOPELESS, YOUNG, restart_delay
+from pytask.daemon.supervisor import HOPELESS, restart_delay
 from pytask.dev.complaint import START, complaint
 from pytask.dev.leaving import Leaving
 from pytask.dev.orphans import Orphans

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytask.daemon import supervisor
+from pytask.daemon import child, supervisor
 from pytask.daemon.child import Command, Slot, how_it_ended
 from pytask.daemon.dead_children import DeadChild
 from pytask.daemon.rolling_restart import RollingRestart
@@ -155,6 +155,15 @@ def test_a_wrong_target_ends_all(family, monkeypatch):
     monkeypatch.setenv("CODE", "2")
     one = family(mode="code")
     assert one.run() == 2
+
+
+def test_on_a_slow_machine_a_wrong_target_and_early_deaths_are_known_as_such(family, monkeypatch):
+    """There the mere start of a process takes longer than a young one lives."""
+    monkeypatch.setattr(child, "YOUNG", 0.0)
+    monkeypatch.setenv("CODE", "2")
+    assert family(mode="code").run() == 2
+    slot = Slot(1, began=0.0, reported=True)
+    assert not slot.died_young(0.0)
 
 
 def test_a_child_that_ends_with_0_unasked_is_dead(family):
