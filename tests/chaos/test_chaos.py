@@ -36,7 +36,7 @@ def chaos(*words, timeout):
 @pytest.fixture(scope="module")
 def failovers(tmp_path_factory):
     """A process that makes failovers with a hung sentinel, beside the other tests: it mostly waits."""
-    words = ["--block", "sentinel", "--only", "hung_first,hung", "--minutes", 0.2, "--seed", 13, *SMALL]
+    words = ["--block", "sentinel", "--only", "hung_first,hung", "--minutes", 0.4, "--seed", 13, *SMALL]
     figures = tmp_path_factory.mktemp("failovers") / "figures.json"
     with subprocess.Popen(
         command(*words, "--json", figures),
@@ -87,6 +87,6 @@ def test_a_hung_sentinel_keeps_nobody_away(failovers):
 
 
 def test_without_its_protections_the_overlap_is_seen():
-    done = chaos("--seed", 5, "--minutes", 0.4, "--unprotected", *SMALL, timeout=240)
+    done = chaos("--seed", 5, "--minutes", 0.7, "--unprotected", *SMALL, timeout=240)
     assert done.returncode == 0, done.stdout
     assert "acts of overlapping runs were seen" in done.stdout

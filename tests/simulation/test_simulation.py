@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-def simulate(tmp_path, *options, hash_seed="0", timeout=1800):
+def simulate(tmp_path, *options, hash_seed="0", timeout=3600):
     file = tmp_path / "summary.json"
     done = subprocess.run(
         [sys.executable, "-m", "tests.simulation", "--json", str(file), *map(str, options)],

@@ -5,23 +5,33 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.libraries import coroutine_table, table
 from benchmarks.libraries.__main__ import versions
 from benchmarks.libraries.registry import ROWS
-from benchmarks.libraries.table import BEGIN, END, HEAD, row, title
+from benchmarks.libraries.table import row, title
 
 PAGE = (Path(__file__).parents[2] / "docs" / "libraries.md").read_text()
-TABLE = PAGE.partition(BEGIN)[2].partition(END)[0].strip()
+KINDS = pytest.mark.parametrize("kind", [table, coroutine_table])
 
 
-def test_the_table_has_each_row_at_its_version_and_no_other():
-    rows = TABLE.removeprefix(HEAD).strip().splitlines()
-    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
-        title(case, versions()) for case in ROWS.values()
-    ]
+def lines_of(kind):
+    """The rows of a table of the page, and the cases that it should have."""
+    shown = PAGE.partition(kind.BEGIN)[2].partition(kind.END)[0].strip()
+    cases = [case for case in ROWS.values() if case.coroutine == (kind is coroutine_table)]
+    return shown.removeprefix(kind.HEAD).strip().splitlines(), cases
 
 
-def test_a_row_says_what_to_do_as_the_benchmark_does():
-    for case, line in zip(ROWS.values(), TABLE.removeprefix(HEAD).strip().splitlines(), strict=True):
+@KINDS
+def test_the_table_has_each_row_at_its_version_and_no_other(kind):
+    lines, cases = lines_of(kind)
+    shown = [line.split(" | ")[0].removeprefix("| ") for line in lines]
+    assert shown == [title(case, versions()).replace(" in `async def`", "") for case in cases]
+
+
+@KINDS
+def test_a_row_says_what_to_do_as_the_benchmark_does(kind):
+    lines, cases = lines_of(kind)
+    for case, line in zip(cases, lines, strict=True):
         assert line.split(" | ")[1] == case.against
         assert line.rpartition(" | ")[2].removesuffix(" |") == (case.do or "-")
 
