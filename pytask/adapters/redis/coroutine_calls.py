@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any
 
 from pytask.adapters.redis import cloned_options, command_effects
+from pytask.adapters.redis.task_client import may_wait
+from pytask.adapters.redis.task_connection import pause
+from pytask.domain.errors import OutcomeUnknown
 from pytask.domain.ports import Borrower
 
 Commands = Sequence[Sequence[Any]]
@@ -28,6 +33,32 @@ def check_cancel(before: int) -> None:
     """
     if cancels() > before:
         raise asyncio.CancelledError
+
+
+async def again_while_safe(
+    once: Callable[[], Awaitable[Any]],
+    commands: Commands,
+    borrower: Borrower | None,
+    shares: asyncio.Semaphore,
+    away: Callable[[Exception], bool],
+) -> Any:
+    """The value of `once()`, which sends these commands; again while Redis is away and that is safe."""
+    began, failures, before = time.monotonic(), 0, cancels()
+    blocks = any(map(command_effects.waits, commands))
+    while True:
+        failures += 1
+        try:
+            async with contextlib.nullcontext() if blocks else shares:  # in order of the calls
+                found = await once()
+        except Exception as error:
+            if isinstance(error, OutcomeUnknown) or not away(error):
+                raise
+            if not may_wait(borrower, error, time.monotonic() - began, failures):
+                raise
+        else:
+            check_cancel(before)
+            return found
+        await asyncio.sleep(pause(failures))
 
 
 def is_reset(connection: Any) -> bool:

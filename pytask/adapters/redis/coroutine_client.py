@@ -7,10 +7,8 @@ what is safe to repeat is sent again: a write whose reply was lost is an `Outcom
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import inspect
-import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import cache, partial
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pytask.adapters.redis import command_effects, coroutine_cluster, support
 from pytask.adapters.redis.coroutine_calls import (
     Commands,
+    again_while_safe,
     cancels,
     check_cancel,
     is_reset,
@@ -26,9 +25,9 @@ from pytask.adapters.redis.coroutine_calls import (
     reply_limit,
 )
 from pytask.adapters.redis.sentinels import AwaitedSentinels
-from pytask.adapters.redis.task_client import Current, may_wait
-from pytask.adapters.redis.task_connection import REFUSED, REPLIES, is_away, names_of, pause, unknown
-from pytask.domain.errors import NotInLoop, OutcomeUnknown
+from pytask.adapters.redis.task_client import Current
+from pytask.adapters.redis.task_connection import REFUSED, REPLIES, is_away, names_of, unknown
+from pytask.domain.errors import NotInLoop
 from pytask.domain.ports import Borrower
 
 if TYPE_CHECKING:
@@ -118,22 +117,10 @@ class PatientClient(Base):  # type: ignore[misc]
 
     async def patiently(self, commands: Commands, do: Callable[[Any], Awaitable[Any]]) -> Any:
         """The value of `do(connection)`, which sends these commands; again while that is safe."""
-        borrower, began, failures, before = self.current(), time.monotonic(), 0, cancels()
-        blocks = any(map(command_effects.waits, commands))
-        while True:
-            failures += 1
-            try:
-                async with contextlib.nullcontext() if blocks else self.shares:  # in order of the calls
-                    found = await self._once(commands, do)
-            except Exception as error:
-                if isinstance(error, OutcomeUnknown) or not is_away(error):
-                    raise
-                if not may_wait(borrower, error, time.monotonic() - began, failures):
-                    raise
-            else:
-                check_cancel(before)
-                return found
-            await asyncio.sleep(pause(failures))
+        borrower = self.current()
+        return await again_while_safe(
+            lambda: self._once(commands, do), commands, borrower, self.shares, is_away
+        )
 
     async def _once(self, commands: Commands, do: Callable[[Any], Awaitable[Any]]) -> Any:
         pool = self.connection_pool

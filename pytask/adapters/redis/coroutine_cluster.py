@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import importlib
 import inspect
-import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import cache
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pytask.adapters.redis import cloned_options, command_effects, support
 from pytask.adapters.redis.clients import topology_of
-from pytask.adapters.redis.coroutine_calls import Commands, cancels, check_cancel, no_retries, reply_limit
+from pytask.adapters.redis.coroutine_calls import Commands, again_while_safe, no_retries, reply_limit
 from pytask.adapters.redis.node_connection import LentConnection, Sent, current_sent
-from pytask.adapters.redis.task_client import Current, cluster_is_away, may_wait
-from pytask.adapters.redis.task_connection import pause, unknown
-from pytask.domain.errors import NotInLoop, OutcomeUnknown
+from pytask.adapters.redis.task_client import Current, cluster_is_away
+from pytask.adapters.redis.task_connection import unknown
+from pytask.domain.errors import NotInLoop
 from pytask.domain.ports import Borrower
 
 if TYPE_CHECKING:
@@ -60,22 +59,11 @@ class PatientCluster(Base):  # type: ignore[misc]
         self, commands: Commands, do: Callable[[], Awaitable[Any]], *, batch: bool = False
     ) -> Any:
         """The value of `do()`, which sends these commands; again while that is safe."""
-        borrower, began, failures, before = self.current(), time.monotonic(), 0, cancels()
-        blocks = any(map(command_effects.waits, commands))
-        while True:
-            failures += 1
-            try:
-                async with contextlib.nullcontext() if blocks else self.shares:  # in order of the calls
-                    found = await self._once(commands, do, borrower, batch=batch)
-            except Exception as error:
-                if isinstance(error, OutcomeUnknown) or not cluster_is_away(error):
-                    raise
-                if not may_wait(borrower, error, time.monotonic() - began, failures):
-                    raise
-            else:
-                check_cancel(before)
-                return found
-            await asyncio.sleep(pause(failures))
+        borrower = self.current()
+        return await again_while_safe(
+            lambda: self._once(commands, do, borrower, batch=batch),
+            commands, borrower, self.shares, cluster_is_away,
+        )  # fmt: skip
 
     async def _once(
         self, commands: Commands, do: Callable[[], Awaitable[Any]], borrower: Borrower | None, *, batch: bool
