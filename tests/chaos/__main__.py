@@ -45,6 +45,10 @@ def parse(words):
     parser.add_argument(
         "--min-replicas", type=int, default=1, choices=[0, 1], help="min-replicas-to-write, under Sentinel"
     )
+    parser.add_argument(
+        "--slack", type=float, default=0.0, metavar="SECONDS",
+        help="that each bar of time allows beyond the machine's own lateness (for a machine with other work)",
+    )  # fmt: skip
     parser.add_argument("--report", type=Path, help="write FILE (HTML) and FILE.txt")
     parser.add_argument("--json", type=Path, help="write the figures, for `sum`")
     parser.add_argument(
@@ -98,6 +102,7 @@ def main(words):
         long=options.long, short=options.short, long_step=options.long_step,
         unprotected=UNPROTECTED_EXPIRY if options.unprotected else 0.0, block=options.block,
         no_embargo=options.unprotected and options.block == "sentinel", min_replicas=options.min_replicas,
+        slack=options.slack,
     )  # fmt: skip
     folder = options.keep or Path(tempfile.mkdtemp(prefix="pytask-chaos-"))
     if options.keep and folder.exists() and any(folder.iterdir()):

@@ -270,6 +270,7 @@ class Zombies(threading.Thread):
         super().__init__(daemon=True)
         self.world = world
         self.asked = 0
+        self.begun = threading.Event()
         self.answers = {}
         self.accepted = []
 
@@ -302,6 +303,7 @@ class Zombies(threading.Thread):
                 self._count("event", store.commit(events), refs)
                 new = RunRef(refs[0].id, f"zombie:{self.asked}")
                 self._count("reload", [store.reload(refs[0], new, "zombie", 1 << 20).verdict], refs)
+                self.begun.set()
             except Exception as error:
                 self.world.errors.append(f"zombie: {error}")
 

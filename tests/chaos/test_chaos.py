@@ -11,7 +11,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SMALL = ("--slots", "30", "--short", "400", "--long", "80")
+# Beside other tests on a slow machine a bar of time would measure those: here it finds only what is far off.
+SMALL = ("--slots", "30", "--short", "400", "--long", "80", "--slack", "5")
 
 
 FIRST = "pid1,limit_proxy,limit_server,stubborn_reload,alarm,handler,child,breaker"

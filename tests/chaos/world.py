@@ -70,6 +70,7 @@ class Options:
     min_replicas: int = 1  # of the block under Sentinel
     no_embargo: bool = False
     block: str = "server"
+    slack: float = 0.0  # seconds that each bar of time allows beyond the machine's own lateness
 
 
 @attrs.define
