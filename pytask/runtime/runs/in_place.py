@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
@@ -33,9 +34,10 @@ def takes(run: Run, claim: Claim) -> bool:
 class ReloadGreenlet(RunGreenlet):
     """The greenlet of a task's `on_reload()`; its value is why the task did not take the data, or None."""
 
-    def __init__(self, run: Run, data: Any) -> None:
+    def __init__(self, run: Run, data: Any, taken: Callable[[], None]) -> None:
         super().__init__(run)
         self._data = data
+        self._taken = taken
         self._task = run.task
 
     def _run(self) -> Fault | None:
@@ -52,6 +54,7 @@ class ReloadGreenlet(RunGreenlet):
             task.task_data = before
             return _fault(error, run.hidden)
         task.task_data = data
+        self._taken()  # in the same step: a failure from here on is one of the new data
         return None
 
 
@@ -64,15 +67,15 @@ def _fault(error: BaseException, hidden: tuple[str, ...]) -> Fault:
     return "$", hide(f"on_reload() raised {type(error).__name__}: {text}", hidden)
 
 
-def take(run: Run, claim: Claim, data: Any) -> Fault | None:
-    """Call `on_reload()` and wait for it; why the task did not take the data, or None.
+def take(run: Run, claim: Claim, data: Any, taken: Callable[[], None]) -> Fault | None:
+    """Call `on_reload()`, and `taken` once it has taken the data; why the task did not take it, or None.
 
     Also None if the run was stopped meanwhile: then nothing came of it.
     """
     # The data that is replaced may still be in use.
     before = attrs.evolve(run.claim, data=in_force(run).data)
     run.hidden = (*secrets_of(claim, run.cls), *secrets_of(before, run.cls))
-    greenlet = ReloadGreenlet(run, data)
+    greenlet = ReloadGreenlet(run, data, taken)
     greenlet.name = f"on_reload of task {run.id}"
     run.adopt(greenlet)
     greenlet.start()

@@ -140,7 +140,7 @@ class Reloads:
     def _take(self, run: Run, judged: Judged, lived: InForce | None) -> bool:
         """Let the run take data in place; False if there is other data by now."""
         claim = judged.claim
-        fault = in_place.take(run, claim, judged.data)
+        fault = in_place.take(run, claim, judged.data, partial(_begin_trial, run, claim, lived))
         run.host.flush(run, partial(_matters, run))  # what `on_reload()` emitted comes before the answer
         if not _matters(run):
             return True  # stopped meanwhile: its end, or its next run, answers the request
@@ -149,12 +149,7 @@ class Reloads:
             verdict = self._until_refused(claim, fault, in_force(run))
             run.answered = self._clock()
             return verdict is not Verdict.MOVED
-        if lived is not None and (lived.data or b"") != (claim.data or b""):
-            run.fallback = lived
-        run.reloads += 1
         mark = f"{run.ref.run}#{run.reloads}"
-        run.packed = None
-        run.claim = attrs.evolve(run.claim, data=claim.data)
         run.host.took_data(run)
         accepted = self._until_accepted(run, claim, mark, lived)
         if accepted is None:
@@ -272,6 +267,15 @@ def _fields_after(old: Run) -> StartFields | None:
     if kept is None or kept.raw is None:
         return old.claim.fields
     return attrs.evolve(old.claim.fields or StartFields(), saved=kept.raw)
+
+
+def _begin_trial(run: Run, claim: Claim, lived: InForce | None) -> None:
+    """The task has taken the data of `claim` in place; Redis does not know it yet."""
+    if lived is not None and (lived.data or b"") != (claim.data or b""):
+        run.fallback = lived
+    run.reloads += 1
+    run.packed = None
+    run.claim = attrs.evolve(run.claim, data=claim.data)
 
 
 def _lives(run: Run) -> bool:

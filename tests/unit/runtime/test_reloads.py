@@ -178,6 +178,31 @@ def test_a_stop_ends_the_wait_for_what_it_emitted(live, reason):
     assert world.store.asked("accept") == []
 
 
+def test_a_failure_before_what_it_emitted_is_stored_is_one_of_the_new_data(gate):
+    class Live(Task):
+        class Config:
+            NAME = "demo"
+
+        def on_reload(self, data):
+            self.emit("took", data)
+
+        def start(self):
+            gate.wait()
+            raise self.Error("no answer")
+
+    world = World(Live)
+    run = world.launch(data=OLD)
+    world.store.say("preview", lambda ref, _most: won(ref, data=NEW, epoch=7))
+    world.executor.stop_reason(run, StopReason.RELOAD)
+    until(lambda: world.committer.pending)
+    gate.set()
+    until(lambda: run.over)
+    end = world.commit()[-1]
+    good = Trial(rejected=hashlib.sha1(NEW).hexdigest(), good=OLD)
+    assert (end.trigger, end.trial) == (Trigger.ROLL_BACK, good)
+    assert world.store.asked("accept") == []
+
+
 def test_what_the_old_run_emits_as_it_stops_is_stored_before_the_new_one_begins(gate):
     class Last(Task):
         class Config:
