@@ -25,6 +25,8 @@ def main(argv=None):
         return _one(args)
     if args.without is not None:
         return _without(args)
+    if args.mutants is not None:
+        return _mutants(args)
     if args.child:
         return _child(args)
     if args.sum:
@@ -46,6 +48,9 @@ def _arguments(argv):
         help="mixed: every fourth seed is one of liveness",
     )
     parser.add_argument("--mutant", help="a wrong variant of pytask, which must be caught")
+    parser.add_argument(
+        "--mutants", help="a,b,...: the worlds of each from its first one on, until it is caught"
+    )
     parser.add_argument("--often", help="kinds of fault, a,b,..., that each world draws, and more often")
     parser.add_argument(
         "--without", help="the first world of each of these mutants, a,b,..., with pytask as it is"
@@ -119,6 +124,37 @@ def _without(args):
         bad += bool(outcome.violations)
         gc.freeze()
     os._exit(bool(bad))
+
+
+def _mutants(args):
+    """A JSON line of each: what caught it; the exit code is 1 if one was not.
+
+    Each is a fork of this process, whose start would take longer than most worlds.
+    """
+    import tests.simulation.world  # noqa: F401 - before the forks
+
+    missed = 0
+    for name in args.mutants.split(","):
+        pid = os.fork()
+        if not pid:
+            _catch(args, name)
+        missed += os.waitpid(pid, 0)[1] != 0
+    return bool(missed)
+
+
+def _catch(args, name):
+    from tests.simulation.mutants import MUTANTS
+
+    gc.disable()  # as in `_child`
+    args.mutant = name
+    for seed in range(MUTANTS[name].seed, MUTANTS[name].seed + args.worlds):
+        outcome = _run(args, seed)
+        gc.freeze()
+        if outcome.violations:
+            rules = sorted({rule for rule, _text, _at in outcome.violations})
+            print(json.dumps({"mutant": name, "seed": seed, "rules": rules}), flush=True)
+            os._exit(0)
+    os._exit(1)
 
 
 def _child(args):

@@ -1,5 +1,7 @@
 """Worlds break the promises with each wrong variant of pytask."""
 
+import json
+
 import pytest
 
 from tests.simulation.mutants import MUTANTS
@@ -25,8 +27,20 @@ def batched(names, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MUTANTS)
-def test_a_wrong_variant_is_caught(tmp_path, name):
+@pytest.mark.parametrize("names", batched(MUTANTS, 10), ids=lambda names: f"{names[0]}-{len(names)}")
+def test_wrong_variants_are_caught(tmp_path, names):
+    at = ("--mode", "safety", "--worlds", 200)
+    done, _ = simulate(tmp_path, "--mutants", ",".join(names), *at)
+    assert done.returncode == 0, done.stdout + done.stderr
+    caught = {found["mutant"]: found["rules"] for found in map(json.loads, done.stdout.splitlines())}
+    assert [*caught] == names
+    for name, rules in caught.items():
+        assert set(rules) & PROMISES, name
+
+
+@pytest.mark.slow
+def test_the_command_tells_how_to_replay_what_it_caught(tmp_path):
+    name = next(iter(MUTANTS))
     at = ("--start", MUTANTS[name].seed, "--mode", "safety")
     done, summary = simulate(tmp_path, "--mutant", name, *at, "--worlds", 200, "--until-caught")
     assert done.returncode == 1, done.stdout + done.stderr
