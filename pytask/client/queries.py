@@ -35,17 +35,22 @@ def read_one(partitions: Partitions, task_id: str) -> Op[TaskInfo | None]:
         reply = yield from ask(partition, ("HGETALL", partitions.keys[partition].task(task_id)))
     except WrongKeyType:
         return None
-    found = reply if isinstance(reply, dict) else dict(decoding.pairs(reply))
-    fields = {decoding.shown(name): value for name, value in found.items()}
-    if not fields:
+    task = task_in(task_id, reply)
+    if task is None:
         return None
-    task = read_task(task_id, fields)
     if task.finished and (yield from is_queued(partitions, task_id)):
         return attrs.evolve(task, state=life.WAIT, again=True)
     if task.state is life.WAIT:
         (due,) = yield from due_times(partitions, partition, [task_id])
         return task if due is None else attrs.evolve(task, due=due)
     return task
+
+
+def task_in(task_id: str, reply: Any) -> TaskInfo | None:
+    """A task as its hash describes it; None without a hash."""
+    found = reply if isinstance(reply, dict) else dict(decoding.pairs(reply))
+    fields = {decoding.shown(name): value for name, value in found.items()}
+    return read_task(task_id, fields) if fields else None
 
 
 def due_times(partitions: Partitions, partition: int, ids: Sequence[str]) -> Op[list[float | None]]:
@@ -209,13 +214,17 @@ def _read_worker(session: bytes, seen: float, now: float, text: bytes | None, pa
 def functions(partitions: Partitions) -> Op[list[FunctionInfo]]:
     """The task names that running workers know, or that tasks wait for; by name."""
     recent_workers = yield from workers(partitions)
+    return functions_in(recent_workers, (yield from count(partitions)))
+
+
+def functions_in(recent_workers: Sequence[Worker], counted: Count) -> list[FunctionInfo]:
+    """The same, of workers and of a count that were read."""
     sessions: dict[str, set[str]] = {}
     for worker in recent_workers:
         if worker.alive:
             for name in worker.functions:
                 # A worker has a session in each partition, but counts once.
                 sessions.setdefault(name, set()).add(f"{worker.host}/{worker.pid}/{worker.name}")
-    counted = yield from count(partitions)
     parked, held = counted.parked, set(counted.held)
     names = sorted({*sessions, *parked, *held} - {pausing.EVERY})
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -27,33 +28,38 @@ def account_of(partitions: Partitions, task: TaskInfo) -> Op[Account]:
     return (yield from told(partitions, task))[0]
 
 
-def told(partitions: Partitions, task: TaskInfo) -> Op[tuple[Account, Facts]]:
+def told(
+    partitions: Partitions, task: TaskInfo, sessions: Sequence[Worker] | None = None
+) -> Op[tuple[Account, Facts]]:
     """The same, and the facts from which it follows."""
-    facts = yield from facts_of(partitions, task)
+    facts = yield from facts_of(partitions, task, sessions)
     return account(_as(Known, task), facts), facts
 
 
-def facts_of(partitions: Partitions, task: TaskInfo) -> Op[Facts]:
-    """Read the related keys."""
+def facts_of(partitions: Partitions, task: TaskInfo, sessions: Sequence[Worker] | None = None) -> Op[Facts]:
+    """Read the related keys; `sessions`: the workers of a moment ago, which are not read again."""
     at = partitions.of(task.id)
     keys = partitions.keys[at]
-    (seconds, micros), lease, run, place, queued, parked, swept, held, all_held = yield from ask_all(
-        [
-            (at, words)
-            for words in (
-                ("TIME",),
-                ("ZSCORE", keys.leases, task.id),
-                ("HGET", keys.runs, task.id),
-                ("LPOS", keys.queue, task.id, "RANK", -1, "MAXLEN", LOOK),
-                ("LLEN", keys.queue),
-                ("LPOS", keys.parking(task.function), task.id, "MAXLEN", LOOK),
-                ("ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES"),
-                ("SISMEMBER", keys.paused_functions, decoding.raw_of(task.function)),
-                ("SISMEMBER", keys.paused_functions, "*"),
-            )
+    commands: list[tuple[Any, ...]] = [
+        ("TIME",),
+        ("ZSCORE", keys.leases, task.id),
+        ("HGET", keys.runs, task.id),
+        ("ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES"),
+        ("SISMEMBER", keys.paused_functions, decoding.raw_of(task.function)),
+        ("SISMEMBER", keys.paused_functions, "*"),
+    ]
+    if task.state is life.WAIT:  # a queue explains no other state, and a walk through one takes up to 2 ms
+        commands += [
+            ("LPOS", keys.queue, task.id, "RANK", -1, "MAXLEN", LOOK),
+            ("LLEN", keys.queue),
+            ("LPOS", keys.parking(task.function), task.id, "MAXLEN", LOOK),
         ]
-    )
-    workers = [_as(Crew, worker) for worker in (yield from _crew(partitions, task.session))]
+    replies = yield from ask_all([(at, words) for words in commands])
+    (seconds, micros), lease, run, swept, held, all_held = replies[:6]
+    place, queued, parked = replies[6:] or (None, 0, None)
+    if sessions is None:
+        sessions = yield from queries.workers(partitions)
+    workers = [_as(Crew, worker) for worker in _crew(sessions, task.session)]
     now = int(seconds) + int(micros) / 1e6
     last = (swept[0][1] if isinstance(swept[0], tuple | list) else swept[1]) if swept else None
     return Facts(
@@ -102,9 +108,8 @@ def _line_of(partitions: Partitions, task: TaskInfo) -> Op[Line | None]:
     return None
 
 
-def _crew(partitions: Partitions, session: str) -> Op[list[Worker]]:
+def _crew(sessions: Sequence[Worker], session: str) -> list[Worker]:
     """One entry per process; the owner of the run is listed under the session that owns it."""
-    sessions = yield from queries.workers(partitions)
     owner = next((one for one in sessions if one.session == session), None)
     crew = together(sessions)
     if owner is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -34,8 +34,10 @@ class Fleet:
         return [worker for worker in self.workers if worker.alive]
 
 
-def read_fleet(partitions: Partitions, count: Count | None = None) -> Op[Fleet]:
-    """Read the snapshot; `count`: that of a moment ago, which is not read again."""
+def read_fleet(
+    partitions: Partitions, count: Count | None = None, sessions: Sequence[Worker] | None = None
+) -> Op[Fleet]:
+    """Read the snapshot; `count` and `sessions`: those of a moment ago, which are not read again."""
     sweeps = [
         (at, ("ZREVRANGE", keys.monitors, 0, 0, "WITHSCORES")) for at, keys in enumerate(partitions.keys)
     ]
@@ -46,14 +48,14 @@ def read_fleet(partitions: Partitions, count: Count | None = None) -> Op[Fleet]:
     now = int(seconds) + int(micros) / 1e6
     return Fleet(
         count=count or (yield from queries.count(partitions)),
-        workers=together((yield from queries.workers(partitions))),
+        workers=together((yield from queries.workers(partitions)) if sessions is None else sessions),
         monitor=_oldest(swept, now),
         server=(yield from _info()),
         seconds=took,
     )
 
 
-def together(sessions: list[Worker]) -> tuple[Worker, ...]:
+def together(sessions: Sequence[Worker]) -> tuple[Worker, ...]:
     """Merge the sessions of a worker, which has one per partition."""
     found: dict[tuple[str, int, str], Worker] = {}
     for worker in sessions:

@@ -6,7 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytask.client.reader import Reader
+    from pytask.client.records import Worker
 
 UNREADABLE = "(not shown: it is not JSON, and its function has secret fields)"
 
@@ -19,6 +22,11 @@ def fields_of(client: Reader, function: str) -> tuple[str, ...]:
         workers = client.workers()
     except Denied:  # without the right to read the workers, they are unknown
         return ()
+    return fields_in(workers, function)
+
+
+def fields_in(workers: Iterable[Worker], function: str) -> tuple[str, ...]:
+    """The same, of workers that were read."""
     return tuple(sorted({field for worker in workers for field in worker.secret.get(function, ())}))
 
 

@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from pytask.client import Client
 from pytask.client.records import Count, Event, Gap
 from pytask.client.task_records import TaskInfo
 from pytask.domain.errors import PytaskError
 from pytask.logger import get_logger
+from pytask.web.watched import Watched
 
 log = get_logger(__name__)
 
@@ -34,7 +34,6 @@ PERIODS = {
     "overview": 5.0, "tasks": 10.0, "workers": 5.0, "schedules": 5.0, "limits": 3.0, "functions": 5.0,
     "findings": 30.0,
 }  # fmt: skip
-TASK, ENDED = 5.0, 30.0  # the same of a task; of one that has ended, as each read of it may cost Redis 20 ms
 TOPICS = frozenset({"rejected", "events", "log", "task", *PERIODS})
 
 
@@ -69,6 +68,15 @@ class Viewer:
         return sorted(found)
 
 
+def _wanted(viewers: Sequence[Viewer]) -> dict[str, set[str]]:
+    """The tasks that somebody looks at, with the topics of all who do."""
+    found: dict[str, set[str]] = {}
+    for viewer in viewers:
+        if viewer.task is not None:
+            found.setdefault(viewer.task, set()).update(viewer.topics)
+    return found
+
+
 Spawn = Callable[[Callable[[], None]], None]
 
 
@@ -89,12 +97,13 @@ class Hub:
         self._viewers: set[Viewer] = set()
         self._turn = 0  # of the threads; 0 while none is needed
         self._turns = itertools.count(1)
-        self._marks: dict[tuple[str, str], Any] = {}  # topic and task -> what was there at the last look
         self._due: dict[str, float] = {}  # topic -> when it is due
-        self._task_due: dict[str, float] = {}  # task -> when its topic `task` is
+        self._watched = Watched(client)
         self._events: dict[str, deque[Event]] = {}  # of tasks that somebody looks at
         self._busy: set[str] = set()  # tasks with events since the last look
-        self._counted: tuple[float, Count | None] = (0.0, None)  # when, and what
+        self._before: Count | None = None  # what the last look has counted
+        self._counted: tuple[float, Count | None] = (0.0, None)  # the same, while it is shown, and when
+        self._forgotten = 0  # grows when what was counted must not be shown any more
         self._count = 0  # events since the last look
         self.rate: float | None = None  # events a second; None while nobody has looked for long enough
 
@@ -103,9 +112,15 @@ class Hub:
         at, found = self._counted
         return found if now - at < COUNTED else None
 
+    def seen(self, task: str, now: float) -> TaskInfo | None:
+        """What the last look has read of a task that somebody looks at, if that was a moment ago."""
+        return self._watched.seen(task, now)
+
     def forget(self) -> None:
         """Somebody has changed something, and wants to see it."""
+        self._forgotten += 1  # also a look that is under way has counted before
         self._counted = (0.0, None)
+        self._watched.forget()
 
     @property
     def viewers(self) -> int:
@@ -164,7 +179,8 @@ class Hub:
         with self._lock:
             if self._turn == turn and not self._viewers:
                 self._turn, self.rate = 0, None
-                self._marks.clear()
+                self._before = None
+                self._watched.clear()
                 self._events.clear()
             return self._turn == turn
 
@@ -172,15 +188,11 @@ class Hub:
         """Tell each viewer what has changed since the last look."""
         with self._lock:
             viewers = list(self._viewers)
-            tasks = {viewer.task for viewer in viewers if viewer.task is not None}
-            for task in self._events.keys() - tasks:
+            for task in self._events.keys() - {viewer.task for viewer in viewers}:
                 del self._events[task]
-            for mark in [mark for mark in self._marks if mark[1] and mark[1] not in tasks]:
-                del self._marks[mark]
-            self._task_due = {task: self._task_due.get(task, 0.0) for task in tasks}
             busy, self._busy = self._busy, set()
         shared = self._shared({topic for viewer in viewers for topic in viewer.topics}, bool(busy), now)
-        of_task = {task: self._of(task, viewers, task in busy, now) for task in tasks}
+        of_task = self._watched.look(_wanted(viewers), busy, now)
         if shared or any(of_task.values()) or any(viewer.fresh for viewer in viewers):
             self._on_change()  # before anyone is told, or they would read what others have read before
         for viewer in viewers:
@@ -192,52 +204,17 @@ class Hub:
     def _shared(self, wanted: set[str], busy: bool, now: float) -> set[str]:
         found = set()
         if wanted & {"overview", "tasks", "rejected"}:
-            counted = self._client.count()
-            self._counted = (now, counted)
-            if self._differs("overview", "", counted) or busy:
+            turn, counted = self._forgotten, self._client.count()
+            if turn == self._forgotten:
+                self._counted = (now, counted)
+            if busy or self._before not in (None, counted):
                 found |= {"overview", "tasks", "rejected"}
+            self._before = counted
         for topic in wanted & PERIODS.keys():
             if now >= self._due.get(topic, 0.0):
                 self._due[topic] = now + PERIODS[topic]
                 found.add(topic)
         return found
-
-    def _of(self, task: str, viewers: Sequence[Viewer], busy: bool, now: float) -> set[str]:
-        """The topics of one task that have changed."""
-        wanted = {topic for viewer in viewers if viewer.task == task for topic in viewer.topics}
-        found = {"events"} if busy else set()
-        try:
-            if "task" in wanted and self._task_differs(task, busy, now):
-                found.add("task")
-            if "log" in wanted:
-                newest = [(line.epoch, line.number) for line in self._client.logs(task, limit=1)]
-                if self._differs("log", task, newest):
-                    found.add("log")
-        except PytaskError as error:
-            if self._differs("task", task, type(error)):
-                found.add("task")
-        return found
-
-    def _task_differs(self, task: str, busy: bool, now: float) -> bool:
-        """Whether a task is to be read again.
-
-        Whether one that has ended waits again, only a walk through the queue tells: up to 20 ms of Redis.  So
-        it is not looked at again until there is an event of it, or its period is over.
-        """
-        before = self._marks.get(("task", task))
-        ended = isinstance(before, TaskInfo) and before.finished
-        due = now >= self._task_due.get(task, 0.0)
-        if ended and not busy and not due:
-            return False
-        differs = self._differs("task", task, self._client.get(task))
-        if differs or busy or due:
-            self._task_due[task] = now + (ENDED if ended else TASK)
-        return differs or busy or due
-
-    def _differs(self, topic: str, task: str, value: Any) -> bool:
-        before = self._marks.get((topic, task), self)
-        self._marks[topic, task] = value
-        return before is not self and before != value
 
     # -- events ---------------------------------------------------------------------------------------
 

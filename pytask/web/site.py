@@ -16,7 +16,9 @@ from markupsafe import Markup, escape
 from pytask.client import Client
 from pytask.client.operations import Op
 from pytask.client.partitions import Partitions
-from pytask.client.records import Count
+from pytask.client.queries import functions_in
+from pytask.client.records import Count, FunctionInfo, Worker
+from pytask.client.task_records import TaskInfo
 from pytask.domain.version import __version__
 from pytask.shown.operations import run
 from pytask.web import text
@@ -92,6 +94,22 @@ class Site:
     def count(self) -> Count:
         """The number of tasks in each state, read once for all who look."""
         return self.read(("count",), lambda: self.hub.counted(time.monotonic()) or self.client.count())
+
+    def workers(self) -> list[Worker]:
+        """The workers, one entry per session, read once for all who look."""
+        return self.read(("workers",), self.client.workers)
+
+    def functions(self) -> list[FunctionInfo]:
+        """The functions that are known, or wanted: they follow from the workers and the counts."""
+        return self.read(("functions",), lambda: functions_in(self.workers(), self.count()))
+
+    def task(self, task_id: str) -> TaskInfo:
+        """A task; what the last look for viewers has read, if that was a moment ago.  Raises `NoSuchTask`."""
+        return self.read(
+            ("task", task_id),
+            lambda: self.hub.seen(task_id, time.monotonic()) or self.client.get(task_id),
+            0.5,
+        )
 
     def acting(self, user: User) -> Client:
         """A client whose actions have the name of the user in the history of tasks."""

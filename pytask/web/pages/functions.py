@@ -28,7 +28,7 @@ class Functions:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show it."""
-        found = self._site.read(("functions",), self._site.client.functions, 1.0)
+        found = self._site.functions()
         known = [one.name for one in found if one.workers]
         rows = [
             {

@@ -42,11 +42,11 @@ class Overview:
     def _values(self) -> dict[str, Any]:
         site = self._site
         counted = site.count()
-        found = site.run(lambda partitions: fleet.read_fleet(partitions, counted))
+        sessions = site.workers()
+        found = site.run(lambda partitions: fleet.read_fleet(partitions, counted, sessions))
         lease = site.run(oldest_lease)
-        sessions = site.read(("workers",), site.client.workers)
         tallies = by_function(sessions)
-        functions = site.read(("functions",), site.client.functions, 5.0)
+        functions = site.functions()
         busiest = sorted(found.alive, key=lambda worker: -worker.running)
         slots = [worker.max_tasks for worker in found.alive]
         held = [worker for worker in found.workers if not worker.alive]

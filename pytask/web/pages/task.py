@@ -36,7 +36,7 @@ from pytask.logger import get_logger
 from pytask.shown import facts as facts_read
 from pytask.shown import rows
 from pytask.shown.data_checks import parsed
-from pytask.shown.secrets import fields_of, masked_text
+from pytask.shown.secrets import fields_in, masked_text
 from pytask.web.access import Right
 from pytask.web.drawing import lifecycle, timeline
 from pytask.web.forms import Form
@@ -70,7 +70,10 @@ def masked(site: Site, task: TaskInfo) -> TaskInfo:
 
 def secret_fields(site: Site, function: str) -> tuple[str, ...]:
     """The fields that its class declares secret."""
-    return site.read(("secret", function), lambda: fields_of(site.client, function), 5.0)
+    try:
+        return fields_in(site.workers(), function)
+    except Denied:  # without the right to read the workers, they are unknown
+        return ()
 
 
 class Task:
@@ -115,7 +118,7 @@ class Task:
     def _show(self, req: falcon.Request, resp: falcon.Response, task_id: str, **more: Any) -> None:
         """`more`: what was asked for, `stacks`; or a `draft` of its data, with the `fault` in it."""
         site, part = self._site, req.get_param("part")
-        task = site.read(("task", task_id), lambda: site.client.get(task_id), 0.5)
+        task = site.task(task_id)
         sees = site.may(req.context.user, Right.PAYLOADS)
         values: dict[str, Any] = {"task": task, "row": rows.task_row(task)}
         values |= {"draft": None, "fault": "", "stacks": None} | more
@@ -136,7 +139,8 @@ class Task:
         facts: Facts | None = None
         # Without the right to read the related keys, the hash alone is shown.
         with suppress(Denied, WrongKeyType):
-            account, facts = site.run(lambda partitions: facts_read.told(partitions, task))
+            sessions = site.workers()
+            account, facts = site.run(lambda partitions: facts_read.told(partitions, task, sessions))
         now = time.time() if facts is None else facts.now
         due = rows.due_of(task)
         return {
@@ -150,7 +154,7 @@ class Task:
             "timeline": timeline(task.history, now),
             "moves": [_move(move) for move in reversed(task.history)],
             "updated": at(task.last_update),
-            "owner": _owner(site.read(("workers",), site.client.workers), task),
+            "owner": _owner(site.workers(), task),
             "progress_at": None if task.progress is None else rows.since(task.progress.at),
         }
 

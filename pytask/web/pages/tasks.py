@@ -93,8 +93,7 @@ class Tasks:
 
     def _names(self) -> list[str]:
         """Functions to choose from; none that would show as another one."""
-        found = self._site.read(("functions",), self._site.client.functions, 5.0)
-        return [one.name for one in found if shown(one.name) == one.name]
+        return [one.name for one in self._site.functions() if shown(one.name) == one.name]
 
     def _page(
         self, wanted: Filter, limit: int, cursor: str | None, find: str

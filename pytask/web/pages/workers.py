@@ -33,8 +33,8 @@ class Workers:
         self._site.show(req, resp, "workers", self._site.read(("workers page",), self._values))
 
     def _values(self) -> dict[str, Any]:
-        counted = self._site.count()
-        found = self._site.run(lambda partitions: fleet.read_fleet(partitions, counted))
+        counted, sessions = self._site.count(), self._site.workers()
+        found = self._site.run(lambda partitions: fleet.read_fleet(partitions, counted, sessions))
         ordered = sorted(found.workers, key=lambda worker: (worker.alive, -worker.running))
         return {
             "rows": [_row(worker, monitored=found.monitor is not None) for worker in ordered[:SHOWN]],

@@ -68,6 +68,20 @@ def client(redis):
 
 
 @pytest.fixture
+def sent(client, monkeypatch):
+    """What was sent to Redis: a list of commands for each round trip."""
+    found, driver = [], client._driver
+    send = driver.send
+
+    def noted(commands):
+        found.append([words for _, words in commands])
+        return send(commands)
+
+    monkeypatch.setattr(driver, "send", noted)
+    return found
+
+
+@pytest.fixture
 def page(client, redis, monkeypatch):
     """`page(**options)`; nothing looks in the background."""
     monkeypatch.setattr(live.Hub.__init__, "__defaults__", (lambda: None, lambda _work: None))

@@ -54,31 +54,98 @@ def test_a_task_that_is_deleted(hub, client):
     assert viewer.wait(0) == ["task"]
 
 
-def test_a_task_that_has_ended_is_not_read_at_each_look(hub, client, monkeypatch):
+def read_in(sent):
+    """The tasks whose hashes were read; it forgets what was sent."""
+    found = [words[1] for trip in sent for words in trip if words[0] == "HGETALL"]
+    sent.clear()
+    return found
+
+
+def test_a_task_that_has_ended_is_not_read_at_each_look(hub, client, sent):
     client.start("f", id="a")
     client.stop("a")
     viewer = hub.join(["task"], "a")
     hub.look(1.0)
     assert viewer.wait(0) == ["task"]
-    read = []
-    get = client.get
-    monkeypatch.setattr(type(client), "get", lambda _self, task: read.append(task) or get(task))
+    sent.clear()
     hub.look(2.0)
     hub.look(7.0)
-    assert (read, viewer.wait(0)) == (["a"], ["task"])
+    assert (read_in(sent), viewer.wait(0)) == (["a"], ["task"])
     hub.look(8.0)
     hub.look(36.9)
-    assert (read, viewer.wait(0)) == (["a"], [])
+    assert (read_in(sent), viewer.wait(0)) == ([], [])
     hub.look(37.0)
-    assert (read, viewer.wait(0)) == (["a", "a"], ["task"])
-    read.clear()
+    assert (read_in(sent), viewer.wait(0)) == (["a"], ["task"])
     client.start("f", id="a")
+    sent.clear()
     hub.note(Event(id="a", name="waiting"))
     hub.look(38.0)
-    assert (read, viewer.wait(0)) == (["a"], ["task"])
+    assert (read_in(sent), viewer.wait(0)) == (["a"], ["task"])
     client.stop("a")
+    sent.clear()
     hub.look(39.0)  # it waits: it is read again at each look
-    assert (read, viewer.wait(0)) == (["a", "a"], ["task"])
+    assert (read_in(sent), viewer.wait(0)) == (["a"], ["task"])
+
+
+@pytest.mark.parametrize("number", [1, 40])
+def test_a_look_reads_all_tasks_together(hub, client, sent, running, number):
+    for at in range(number):
+        client.start("f", id=f"waits-{at}")
+        running(f"runs-{at}")
+        for one in (f"waits-{at}", f"runs-{at}", f"gone-{at}", ""):
+            hub.join(["task", "log", "events"], one)
+    sent.clear()
+    hub.look(1.0)
+    assert [len(trip) for trip in sent] == [6 * number, 1]  # hashes and logs; then the timers
+    assert {words[0] for trip in sent for words in trip} == {"HGETALL", "LRANGE", "ZMSCORE"}
+
+
+def test_of_the_tasks_that_have_ended_one_is_looked_for_in_the_queue_at_a_time(hub, client, sent):
+    ids = [f"t-{at}" for at in range(5)]
+    for task in ids:
+        client.start("f", id=task)
+        client.stop(task)
+        hub.join(["task"], task)
+    hub.look(1.0)
+    sent.clear()
+    walked = []
+    for at in range(5):
+        hub.look(100.0 + at)
+        walked.append([words[2] for trip in sent for words in trip if words[0] == "LPOS"])
+        sent.clear()
+    assert sorted(walked) == [[task.encode()] for task in ids]
+
+
+def test_what_a_look_has_read_of_a_task_is_shown_for_a_moment(hub, client):
+    client.start("f", id="a")
+    hub.join(["task"], "a")
+    hub.join(["task"], "gone")
+    hub.look(10.0)
+    assert hub.seen("a", 10.4).state == "WAIT"
+    assert hub.seen("gone", 10.4) is hub.seen("other", 10.4) is None
+    assert hub.seen("a", 10.5) is None
+    client.stop("a")
+    hub.look(11.0)
+    assert hub.seen("a", 11.0).state == "STOPPED"
+    hub.look(11.2)  # it has not read it
+    assert hub.seen("a", 11.2) is None
+    hub.look(18.0)
+    assert hub.seen("a", 18.0)
+    hub.forget()
+    assert hub.seen("a", 18.0) is None
+
+
+def test_an_action_during_a_look_makes_it_worthless(hub, client, monkeypatch):
+    client.start("f", id="a")
+    hub.join(["task", "tasks"], "a")
+    send = client._driver.send
+    monkeypatch.setattr(client._driver, "send", lambda commands: (send(commands), hub.forget())[0])
+    hub.look(10.0)
+    assert hub.seen("a", 10.0) is hub.counted(10.0) is None
+    monkeypatch.undo()
+    hub.look(11.0)
+    assert hub.seen("a", 11.0)
+    assert hub.counted(11.0)
 
 
 def test_events_are_kept_for_tasks_that_somebody_looks_at(hub):
