@@ -11,7 +11,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from pytask.client import Client
@@ -26,6 +26,7 @@ log = get_logger(__name__)
 LOOK = 1.0  # seconds between two looks
 COUNTED = 2.5 * LOOK  # seconds that a count is shown: longer than a look, or readers would count once more
 STILL = 15.0  # seconds after which a silent stream says that it lives, so that a dead one is found
+TOGETHER, GAP = 10, 0.03  # viewers that are told at once, and seconds until the next ones are
 LISTEN = 10.0  # seconds of one subscription: afterwards it is asked whether anyone still looks
 MOST = 500  # viewers
 KEPT = 50  # events of a task that somebody looks at
@@ -48,12 +49,13 @@ class Viewer:
         self._ready = threading.Event()
         self.over = False
 
-    def tell(self, topics: set[str]) -> None:
-        """Note what has changed."""
+    def tell(self, topics: set[str]) -> bool:
+        """Note what has changed; whether the viewer shows any of it."""
         mine = topics & self.topics
         if mine:
             self._changed |= mine
             self._ready.set()
+        return bool(mine)
 
     def end(self) -> None:
         """End the stream."""
@@ -166,7 +168,7 @@ class Hub:
     def _look_on(self, turn: int) -> None:
         last = time.monotonic()
         while self._still_needed(turn):
-            time.sleep(LOOK)
+            time.sleep(max(LOOK / 2, last + LOOK - time.monotonic()))
             now = time.monotonic()
             counted, self._count = self._count, 0
             self.rate, last = counted / max(0.001, now - last), now
@@ -195,11 +197,22 @@ class Hub:
         of_task = self._watched.look(_wanted(viewers), busy, now)
         if shared or any(of_task.values()) or any(viewer.fresh for viewer in viewers):
             self._on_change()  # before anyone is told, or they would read what others have read before
+        self._tell(viewers, shared, of_task)
+
+    def _tell(self, viewers: Sequence[Viewer], shared: set[str], of_task: Mapping[str, set[str]]) -> None:
+        """Tell them, a few at a time: all browsers that are told read at once.
+
+        A page that somebody asks for in that moment would wait until the last of them is served.
+        """
+        told, gap = 0, min(GAP, LOOK / 2 * TOGETHER / max(1, len(viewers)))
         for viewer in viewers:
             found = shared | (of_task[viewer.task] if viewer.task is not None else set())
             # Its page was read before this look: what has changed in between is not known.
-            viewer.tell(set(viewer.topics) if viewer.fresh else found)
+            told += viewer.tell(set(viewer.topics) if viewer.fresh else found)
             viewer.fresh = False
+            if told == TOGETHER:
+                told = 0
+                time.sleep(gap)
 
     def _shared(self, wanted: set[str], busy: bool, now: float) -> set[str]:
         found = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import signal
 import socket
@@ -34,6 +35,15 @@ class Handler(WSGIHandler):
             self.close_connection = True
             return
         super().handle_error(t, v, tb)
+
+    def handle_one_response(self) -> None:
+        """Answer, then let others have their turn.
+
+        What is shared is answered without waiting for anything, so a browser that sends many requests at once
+        would be the only one that is served.
+        """
+        super().handle_one_response()
+        gevent.sleep(0)
 
 
 class Server(WSGIServer):
@@ -84,6 +94,9 @@ def serve(app: Callable[..., Any], host: str, port: int, told: Callable[[str], N
     Raises:
         ConfigError: The address cannot be used.
     """
+    # What is there now stays: looking through it for garbage would stop the page for some 50 ms.
+    gc.collect()
+    gc.freeze()
     errors: Any = _Errors()
     server = Server((host, port), app, spawn=Pool(MOST), log=None, error_log=errors)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -13,7 +14,14 @@ import falcon
 import jinja2
 from markupsafe import Markup, escape
 
-from pytask.client import Client
+from pytask.client import (  # the lazy ones now, or the first viewers would wait for their import
+    Client,
+    limits,  # noqa: F401
+    listing,  # noqa: F401
+    logs,  # noqa: F401
+    samples,  # noqa: F401
+    timetable,  # noqa: F401
+)
 from pytask.client.operations import Op
 from pytask.client.partitions import Partitions
 from pytask.client.queries import functions_in
@@ -74,6 +82,7 @@ class Site:
         self.client = client
         self.options = options
         self.cache = Cache()
+        self._steady = Cache()
         self.hub = Hub(client, self.cache.clear)
         self.notes: Kept[Note] = Kept(NOTES)
         self.chosen: Kept[Chosen] = Kept(100)
@@ -88,8 +97,12 @@ class Site:
         return run(self.client, operation)
 
     def read(self, key: tuple[Any, ...], operation: Callable[[], T], seconds: float = FRESH) -> T:
-        """The same, shared with all who look at the same moment."""
+        """The same, shared with all who look at the same moment, until something changes."""
         return self.cache.get(key, seconds, operation)
+
+    def read_steady(self, key: tuple[Any, ...], operation: Callable[[], T], seconds: float) -> T:
+        """The same of what does not follow from the tasks: kept for its time while tasks change."""
+        return self._steady.get(key, seconds, operation)
 
     def count(self) -> Count:
         """The number of tasks in each state, read once for all who look."""
@@ -190,7 +203,9 @@ def _query(given: Mapping[str, Any]) -> str:
     return f"?{urlencode(given, doseq=True, quote_via=quote, errors='surrogateescape')}"
 
 
+@cache
 def _templates() -> jinja2.Environment:
+    """The templates, all compiled: the first viewers would wait for that together."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
@@ -201,6 +216,8 @@ def _templates() -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters |= {"block": text.block, "exact": text.exact}
+    for name in made.list_templates():
+        made.get_template(name)
     return made
 
 

@@ -34,9 +34,7 @@ class Overview:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show it."""
         values = self._site.read(("overview",), self._values)
-        ring = samples.ring_of(req)
-        found = samples.read(self._site, ring)
-        drawn = {"ring": ring, "sampled": bool(found), "charts": samples.charts(found)}
+        drawn = samples.drawn(self._site, samples.ring_of(req))
         self._site.show(req, resp, "overview", values | drawn)
 
     def _values(self) -> dict[str, Any]:

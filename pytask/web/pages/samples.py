@@ -12,7 +12,7 @@ from pytask.domain.samples import RINGS, Sample
 from pytask.web.drawing import lines
 from pytask.web.site import Site
 
-FRESH = 5.0  # seconds; a sample comes every 10
+FRESH = 2.5  # seconds of what was read, and of what was drawn of it; a sample comes every 10
 CHARTS = (
     ("Runs and places", ("running", "used", "slots")),
     ("In the queue, and delayed", ("queued", "delayed")),
@@ -28,7 +28,17 @@ def pages(site: Site) -> dict[str, Any]:
 
 def read(site: Site, ring: str) -> tuple[Sample, ...]:
     """The samples of a ring, read once for all viewers."""
-    return site.read(("samples", ring), lambda: site.client.samples(ring), FRESH)
+    return site.read_steady(("samples", ring), lambda: site.client.samples(ring), FRESH)
+
+
+def drawn(site: Site, ring: str) -> dict[str, Any]:
+    """What the part `charts` shows, drawn once for all viewers."""
+
+    def draw() -> dict[str, Any]:
+        found = read(site, ring)
+        return {"ring": ring, "sampled": bool(found), "charts": charts(found)}
+
+    return site.read_steady(("charts", ring), draw, FRESH)
 
 
 def ring_of(req: falcon.Request) -> str:

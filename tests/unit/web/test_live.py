@@ -179,6 +179,25 @@ def test_what_was_read_before_a_change_is_forgotten_before_viewers_are_told(clie
     assert viewer.wait(0) == ["tasks"]
 
 
+def test_many_viewers_are_told_a_few_at_a_time(hub, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        live.time, "sleep", lambda gap: told.append((gap, sum(one._ready.is_set() for one in all_)))
+    )
+    all_ = [hub.join(["workers"], None) for _ in range(25)]
+    hub.look(100.0)
+    assert told == [(live.GAP, 10), (live.GAP, 20)]
+    assert all(one.wait(0) == ["workers"] for one in all_)
+    hub.look(100.5)  # nothing has changed
+    assert len(told) == 2
+    hub.join(["workers"], None)
+    hub.look(101.0)
+    assert len(told) == 2
+    all_ += [hub.join(["workers"], None) for _ in range(474)]
+    hub.look(110.0)
+    assert sum(gap for gap, _ in told[2:]) == pytest.approx(live.LOOK / 2)  # the next look is not late
+
+
 def test_what_changes_all_the_time_waits_once(hub):
     viewer = hub.join(["workers"], None)
     for number in range(1000):
