@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from redis.exceptions import ResponseError
 
 from pytask.client.records import Event
 from pytask.domain.errors import Unavailable
@@ -133,6 +134,49 @@ def test_what_a_look_has_read_of_a_task_is_shown_for_a_moment(hub, client):
     assert hub.seen("a", 18.0)
     hub.forget()
     assert hub.seen("a", 18.0) is None
+
+
+def test_a_look_reads_what_the_client_reads(hub, client, redis, running):
+    running("runs")
+    client.start("f", id="waits")
+    client.start("f", id="later")
+    redis.zadd("pytask:timers", {"later": 5000.0})
+    for task in ("ended", "again"):
+        client.start("f", id=task)
+        client.stop(task)
+    redis.lpush("new-task", "again")
+    ids = ["runs", "waits", "later", "ended", "again"]
+    for task in ids:
+        hub.join(["task"], task)
+    hub.look(1.0)
+    assert [hub.seen(task, 1.0) for task in ids] == [client.get(task) for task in ids]
+    assert hub.seen("later", 1.0).due == 5.0
+    assert (hub.seen("again", 1.0).again, hub.seen("ended", 1.0).again) == (True, False)
+
+
+def test_a_task_that_cannot_be_read_hides_no_other(hub, client, redis, monkeypatch):
+    client.start("f", id="a")
+    client.start("f", id="ended")
+    client.stop("ended")
+    redis.set("no-hash", "1")
+    viewers = {task: hub.join(["task", "log"], task) for task in ("a", "ended", "no-hash", "not\nan id")}
+    hub.look(1.0)
+    assert [viewer.wait(0) for viewer in viewers.values()] == [["log", "task"]] * 4
+    send = client._driver.send
+
+    def denied(commands):
+        replies = send(commands)
+        return [
+            ResponseError("NOPERM no permissions") if words[0] in ("LPOS", "ZMSCORE") else reply
+            for (_, words), reply in zip(commands, replies, strict=True)
+        ]
+
+    monkeypatch.setattr(client._driver, "send", denied)
+    redis.hset("a", "state", "RUNNING")
+    hub.look(50.0)
+    assert {task: viewer.wait(0) for task, viewer in viewers.items()} == {
+        "a": ["task"], "ended": ["task"], "no-hash": [], "not\nan id": [],
+    }  # fmt: skip
 
 
 def test_an_action_during_a_look_makes_it_worthless(hub, client, monkeypatch):
