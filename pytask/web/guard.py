@@ -118,7 +118,7 @@ class Guard:
             name, _, password = base64.b64decode(word, validate=True).decode().partition(":")
         except ValueError:
             return None
-        keys = (f"name {name[:64]}", f"from {req.env.get('REMOTE_ADDR', '')}")
+        keys = (name[:64], req.env.get("REMOTE_ADDR", ""))
         if self._site.throttle.wait(*keys) > 0:
             return None
         # Each check of a password takes a moment in which nobody else is answered.

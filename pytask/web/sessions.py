@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 import attrs
@@ -15,8 +15,10 @@ from pytask.web.access import Passwords, User
 
 IDLE = 12 * 3600.0  # seconds after which an unused login is over
 MOST = 10_000  # logins, and names or addresses whose failures are remembered
-FREE = 5  # failures without a wait
+FREE, FREE_OF_ADDRESS = 5, 20  # failures without a wait: for a name from an address; from an address
 LONGEST_WAIT = 60.0  # seconds
+FORGOTTEN = 600.0  # seconds after a wait: failures then count from 1 again
+ALL, SPAN = 60, 60.0  # failures of all together, and the seconds in which no more are allowed
 
 
 @attrs.define
@@ -81,34 +83,48 @@ class _Failures:
 class Throttle:
     """Slows down those who guess: after 5 failures each try waits, twice as long each time, up to a minute.
 
-    Failures count for the name and for the address.
+    These count for a name from an address, so that nobody keeps a user out from elsewhere.  An address that
+    tries many names waits after 20 failures, and all addresses together have 60 failures a minute.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._failed: OrderedDict[str, _Failures] = OrderedDict()
+        self._failed: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
+        self._times: deque[float] = deque(maxlen=ALL)  # of the last failures of all
 
-    def wait(self, *keys: str) -> float:
+    def wait(self, name: str, address: str) -> float:
         """Seconds until the next try may be made; 0 for now."""
         now = self._clock()
         with self._lock:
-            return max((self._failed[key].until - now for key in keys if key in self._failed), default=0.0)
+            known = [self._failed[key] for key in _keys(name, address) if key in self._failed]
+            everyone = self._times[0] + SPAN if len(self._times) == ALL else 0.0
+            return max(0.0, everyone - now, *(one.until - now for one in known))
 
-    def failed(self, *keys: str) -> None:
+    def failed(self, name: str, address: str) -> None:
         """Count a failure."""
         now = self._clock()
         with self._lock:
-            for key in keys:
+            self._times.append(now)
+            for key, free in _keys(name, address).items():
                 one = self._failed.setdefault(key, _Failures(0, now))
-                one.count += 1
-                one.until = now + (min(LONGEST_WAIT, 2.0 ** (one.count - FREE)) if one.count >= FREE else 0)
+                one.count = one.count + 1 if now - one.until < FORGOTTEN else 1
+                one.until = now + (_seconds(one.count - free) if one.count >= free else 0)
                 self._failed.move_to_end(key)
             while len(self._failed) > MOST:
                 self._failed.popitem(last=False)
 
-    def passed(self, *keys: str) -> None:
-        """Forget the failures."""
+    def passed(self, name: str, address: str) -> None:
+        """Forget the failures of this name from this address."""
         with self._lock:
-            for key in keys:
-                self._failed.pop(key, None)
+            self._failed.pop((address, name), None)
+
+
+def _seconds(more: int) -> float:
+    """The wait after so many failures more than are free."""
+    return LONGEST_WAIT if more > 10 else min(LONGEST_WAIT, 2.0**more)
+
+
+def _keys(name: str, address: str) -> dict[tuple[str, ...], int]:
+    """What a failure counts for, and how many are free."""
+    return {(address, name): FREE, (address,): FREE_OF_ADDRESS}

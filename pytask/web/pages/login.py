@@ -38,8 +38,8 @@ class Login:
         """Check the password."""
         access, site = self._passwords(), self._site
         form = Form(req)
-        name, peer = form.text("name").strip(), f"from {req.env.get('REMOTE_ADDR', '')}"
-        keys = (f"name {name[:64]}", peer)
+        name, peer = form.text("name").strip(), req.env.get("REMOTE_ADDR", "")
+        keys = (name[:64], peer)
         with self._one:
             left = site.throttle.wait(*keys)
             entry = None if left > 0 else access.check(name, form.text("password"))
@@ -50,7 +50,7 @@ class Login:
             resp.set_header("Retry-After", str(round(left + 0.5)))
             site.show(req, resp, "login", {"fault": f"too many tries: wait {left:.0f} seconds"})
         elif entry is None:
-            log.warning("the page refused a login as %s, %s", escaped(name, 48), peer)
+            log.warning("the page refused a login as %s, from %s", escaped(name, 48), peer)
             resp.status = falcon.HTTP_401
             site.show(req, resp, "login", {"fault": "no such user, or another password"})
         else:

@@ -6,7 +6,7 @@ from pytask.domain.errors import BadPasswordFile, ConfigError, OpenToTheWorld
 from pytask.web import access
 from pytask.web.access import ALL, Passwords, Proxy, Right, User, hashed, rights_of, verified, with_user
 from pytask.web.server import check_open, known_hosts
-from pytask.web.sessions import IDLE, Sessions, Throttle
+from pytask.web.sessions import FORGOTTEN, IDLE, Sessions, Throttle
 
 
 @pytest.fixture(autouse=True)
@@ -154,14 +154,55 @@ def test_who_guesses_waits_longer_each_time():
         throttle.failed("ann", "peer")
         assert throttle.wait("ann", "peer") == 0
     throttle.failed("ann", "peer")
-    assert throttle.wait("ann") == 1
-    assert throttle.wait("ben", "peer") == 1
-    assert throttle.wait("ben", "other peer") == 0
+    assert throttle.wait("ann", "peer") == 1
+    assert throttle.wait("ann", "other peer") == 0  # nobody keeps her out from elsewhere
+    assert throttle.wait("ben", "peer") == 0
     clock.now += 1
     throttle.failed("ann", "peer")
-    assert throttle.wait("ann") == 2
-    for _ in range(20):
-        throttle.failed("ann")
-    assert throttle.wait("ann") == 60
-    throttle.passed("ann")
-    assert throttle.wait("ann") == 0
+    assert throttle.wait("ann", "peer") == 2
+    for _ in range(10):
+        throttle.failed("ann", "peer")
+    assert throttle.wait("ann", "peer") == 60
+    throttle.passed("ann", "peer")
+    assert throttle.wait("ann", "peer") == 0
+
+
+def test_who_guesses_for_days_still_waits_and_old_failures_are_forgotten():
+    clock = Clock()
+    throttle = Throttle(clock)
+    for _ in range(3000):
+        throttle.failed("ann", "peer")
+        clock.now += throttle.wait("ann", "peer")
+    assert throttle.wait("ann", "peer") == 0
+    throttle.failed("ann", "peer")
+    assert throttle.wait("ann", "peer") == 60
+    clock.now += 60 + FORGOTTEN
+    for _ in range(4):
+        throttle.failed("ann", "peer")
+    assert throttle.wait("ann", "peer") == 0
+
+
+def test_who_tries_many_names_from_one_address_waits_for_all_of_them():
+    throttle = Throttle(Clock())
+    for number in range(20):
+        assert throttle.wait("ann", "peer") == 0
+        throttle.failed(f"name {number}", "peer")
+    assert throttle.wait("ann", "peer") == 1
+    throttle.failed("ben", "peer")
+    throttle.passed("ben", "peer")  # one's own login does not make the address good
+    assert throttle.wait("ann", "peer") == 2
+    assert throttle.wait("ann", "other peer") == 0
+
+
+def test_failures_of_all_addresses_together_have_a_rate():
+    clock = Clock()
+    throttle = Throttle(clock)
+    for number in range(60):
+        assert throttle.wait("ann", "peer") == 0
+        throttle.failed("ann", f"peer {number}")
+        clock.now += 0.5
+    assert throttle.wait("ben", "peer") == 30
+    clock.now += 30
+    assert throttle.wait("ben", "peer") == 0
+    throttle.failed("ben", "peer 7")
+    assert throttle.wait("ben", "peer") == 0.5
