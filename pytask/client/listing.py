@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -35,6 +35,8 @@ ORDER = (life.RUNNING, life.WAIT, life.ERROR, life.STOPPED, life.ENDED)
 
 Part = Any  # the next position of a source, JSON; None at its beginning
 Entries = list[tuple[str, Part]]  # ids, each with the position after it
+Queued = Callable[[int, int], set[str]]
+"""The ids in the queue of a partition, of up to so many entries at either end."""
 
 
 class Source(Protocol):
@@ -181,8 +183,12 @@ def page(  # noqa: PLR0913 - the filters
     worker: str | None,
     limit: int,
     cursor: str | None,
+    queued: Queued | None = None,
 ) -> Op[Page]:
-    """Up to `limit` tasks.  With a filter, a page with a cursor may have fewer tasks, or none."""
+    """Up to `limit` tasks.  With a filter, a page with a cursor may have fewer tasks, or none.
+
+    `queued` tells what it has read of a queue a moment ago; by default, the queue is read for each page.
+    """
     if type(limit) is not int or not 1 <= limit <= MOST:
         raise ConfigError(f"limit must be a whole number from 1 to {MOST}, not {limit!r}")
     states = ORDER if state is None else tuple(one for one in ORDER if one in states_of(state))
@@ -203,7 +209,11 @@ def page(  # noqa: PLR0913 - the filters
         part = after
         found = yield from _rows(source, partitions, ids)
         if source.state in FINISHED and ids and source.partition not in waiting:
-            waiting[source.partition], _ = yield from standing(partitions, source.partition, ends)
+            waiting[source.partition] = (
+                queued(source.partition, ends)
+                if queued is not None
+                else (yield from standing(partitions, source.partition, ends))[0]
+            )
         for (task_id, here), task in zip(entries, found, strict=True):
             if source.state in FINISHED and task_id in waiting[source.partition]:
                 continue  # pushed again: it is listed as WAIT

@@ -17,15 +17,15 @@ from markupsafe import Markup, escape
 from pytask.client import (  # the lazy ones now, or the first viewers would wait for their import
     Client,
     limits,  # noqa: F401
-    listing,  # noqa: F401
+    listing,
     logs,  # noqa: F401
     samples,  # noqa: F401
     timetable,  # noqa: F401
 )
 from pytask.client.operations import Op
 from pytask.client.partitions import Partitions
-from pytask.client.queries import functions_in
-from pytask.client.records import Count, FunctionInfo, Worker
+from pytask.client.queries import functions_in, standing
+from pytask.client.records import Count, FunctionInfo, Page, Worker
 from pytask.client.task_records import TaskInfo
 from pytask.domain.version import __version__
 from pytask.shown.operations import run
@@ -115,6 +115,16 @@ class Site:
     def functions(self) -> list[FunctionInfo]:
         """The functions that are known, or wanted: they follow from the workers and the counts."""
         return self.read(("functions",), lambda: functions_in(self.workers(), self.count()))
+
+    def page(self, **wanted: Any) -> Page:
+        """A page of the list as `client.list` gives it; the ends of the queue are read once for all pages."""
+        return self.run(lambda partitions: listing.page(partitions, **wanted, queued=self._queued))
+
+    def _queued(self, partition: int, most: int) -> set[str]:
+        def read() -> set[str]:
+            return self.run(lambda partitions: standing(partitions, partition, most))[0]
+
+        return self.read(("queued", partition, most), read)
 
     def task(self, task_id: str) -> TaskInfo:
         """A task; what the last look for viewers has read, if that was a moment ago.  Raises `NoSuchTask`."""

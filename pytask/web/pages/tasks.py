@@ -101,7 +101,7 @@ class Tasks:
         """The rows, where the next page begins, and whether all ids were searched."""
         client = self._site.client
         if not find:
-            page = client.list(**wanted.given(), limit=limit, cursor=cursor)
+            page = self._site.page(**wanted.given(), limit=limit, cursor=cursor)
             return [*map(task_row, page)], page.cursor, True
         ids, whole = client.find(find, limit=FOUND)
         found = []

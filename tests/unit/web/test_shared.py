@@ -87,6 +87,19 @@ def test_only_the_story_of_a_task_that_waits_reads_the_queue(looked_at, client, 
         assert commands(sent).count(("LPOS", "new-task")) == walks, task
 
 
+def test_lists_of_what_has_ended_read_the_ends_of_the_queue_once(looked_at, client, sent):
+    client.start("f", id="w")
+    for state in ("STOPPED", "ERROR", "ENDED", "STOPPED&state=ENDED"):
+        for task in ("a", "b"):
+            client.start("f", id=f"{task}-{state}")
+            client.stop(f"{task}-{state}")
+    sent.clear()
+    for path in ("state=STOPPED", "state=STOPPED&state=ENDED", "state=STOPPED&function=f", "limit=10"):
+        assert "a-STOPPED" in looked_at.get(f"/tasks?{path}").text
+    # Once for the lists, once for the count, and of its tail for the list of what waits.
+    assert commands(sent).count(("LRANGE", "new-task")) == 3
+
+
 def test_samples_are_not_read_again_because_tasks_change(looked_at, sent):
     for _ in range(3):
         looked_at.get("/")
