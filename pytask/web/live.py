@@ -194,7 +194,7 @@ class Hub:
                 del self._events[task]
             busy, self._busy = self._busy, set()
         shared = self._shared({topic for viewer in viewers for topic in viewer.topics}, bool(busy), now)
-        of_task = self._watched.look(_wanted(viewers), busy, now)
+        of_task = self._of_tasks(_wanted(viewers), busy, now)
         if shared or any(of_task.values()) or any(viewer.fresh for viewer in viewers):
             self._on_change()  # before anyone is told, or they would read what others have read before
         self._tell(viewers, shared, of_task)
@@ -213,6 +213,16 @@ class Hub:
             if told == TOGETHER:
                 told = 0
                 time.sleep(gap)
+
+    def _of_tasks(self, wanted: Mapping[str, set[str]], busy: set[str], now: float) -> dict[str, set[str]]:
+        """What has changed of the tasks; nothing while they cannot be read: the rest is told."""
+        try:
+            return self._watched.look(wanted, busy, now)
+        except PytaskError as error:
+            log.debug("the page could not look at tasks: %s", error)
+            with self._lock:
+                self._busy |= busy  # for the next look
+            return {task: set() for task in wanted}
 
     def _shared(self, wanted: set[str], busy: bool, now: float) -> set[str]:
         found = set()

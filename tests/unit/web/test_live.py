@@ -179,6 +179,26 @@ def test_a_task_that_cannot_be_read_hides_no_other(hub, client, redis, monkeypat
     }  # fmt: skip
 
 
+def test_a_look_that_cannot_read_the_tasks_tells_the_rest_and_the_next_one_tells_them(
+    hub, client, monkeypatch
+):
+    client.start("f", id="a")
+    viewer = hub.join(["task", "events", "workers"], "a")
+    hub.look(1.0)
+    assert viewer.wait(0) == ["events", "task", "workers"]
+
+    def gone(_commands):
+        raise Unavailable("nobody answers")
+
+    hub.note(Event(id="a", name="tick"))
+    with monkeypatch.context() as patch:
+        patch.setattr(client._driver, "send", gone)
+        hub.look(7.0)
+        assert viewer.wait(0) == ["workers"]
+    hub.look(8.0)
+    assert viewer.wait(0) == ["events", "task"]
+
+
 def test_an_action_during_a_look_makes_it_worthless(hub, client, monkeypatch):
     client.start("f", id="a")
     hub.join(["task", "tasks"], "a")
