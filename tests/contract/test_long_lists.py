@@ -38,8 +38,9 @@ def fill(client, name):
         client.lpush(name, *(f"job-{number}" for number in range(at, at + 10_000)))
 
 
+@pytest.mark.parametrize("ages", [(), [0.0] * 22], ids=["client", "message"])
 @pytest.mark.parametrize("kind", ["redis62", "valkey"])
-def test_stopping_many_that_wait_is_done_in_short_calls(kind):
+def test_stopping_many_that_wait_is_done_in_short_calls(kind, ages):
     keys = Keys()
     ids = [f"job-{number}" for number in range(0, LENGTH, LENGTH // 20)][:20]
     with start_server(kind) as server, redis.Redis(port=server.port) as client:
@@ -49,7 +50,7 @@ def test_stopping_many_that_wait_is_done_in_short_calls(kind):
         client.hset("at-rest", mapping={"function": "f", "state": "ENDED"})
         counting = Counting(client)
         asked = [*ids[:10], "at-rest", "nobody", *ids[10:]]
-        verdicts = RedisStore(counting, keys).control(Command.STOP, asked)
+        verdicts = RedisStore(counting, keys).control(Command.STOP, asked, ages)
         assert verdicts == [*[Verdict.OK] * 10, Verdict.STATE, Verdict.NOHASH, *[Verdict.OK] * 10]
         # Each takes its id out of the queue, and out of a parking list that is not there.
         assert max(counting.walked) <= 2 * WALK

@@ -46,6 +46,23 @@ def test_stop_of_a_run_is_written_down_for_its_owner(bench):
     assert bench.store.renew([ref]) == {ref: Command.STOP}
 
 
+@pytest.mark.wire
+@pytest.mark.parametrize("command", [Command.STOP, Command.PAUSE])
+def test_a_message_for_many_reaches_those_that_wait_too(bench, command):
+    bench.push("parked", function="g")
+    bench.store.park("parked", "g", X)
+    bench.push("queued", function="h")
+    bench.store.commit([ended(bench.running("over"))])
+    ref = bench.running("runs")
+    asked = ["queued", "runs", "nobody", "parked", "over"]
+    expected = [Verdict.OK, Verdict.REQUESTED, Verdict.NOHASH, Verdict.OK, Verdict.STATE]
+    assert bench.store.control(command, asked, [0.0] * 5) == expected
+    assert (bench.queue(), bench.parking("g")) == ([], [])
+    for task_id in ("queued", "parked"):
+        bench.assert_at_rest(task_id, STOPPED if command is Command.STOP else WAIT)
+    assert bench.store.renew([ref]) == {ref: command}
+
+
 def test_stop_reaches_a_run_that_the_registry_forgot(bench):
     ref = bench.running("a")
     bench.drop("runs")

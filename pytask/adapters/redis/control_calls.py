@@ -21,9 +21,10 @@ def functions(scope: Scope, ids: Sequence[str]) -> ScriptCall[list[bytes]]:
     return scripts.functions(hashes=[scope.keys.task(i) for i in ids], longest=LONGEST_NAME)
 
 
-def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[bytes]]:
-    """Stop tasks; `names` are those of the functions."""
+def stop(scope: Scope, dated: Dated, names: Sequence[bytes] | None) -> ScriptCall[list[bytes]]:
+    """Stop tasks; `names` are those of the functions, None if they are not known."""
     keys = scope.keys
+    hashes = [keys.task(task_id) for task_id, _ in dated]
     return scripts.stop(
         runs=keys.runs,
         queue=keys.queue,
@@ -31,8 +32,8 @@ def stop(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[
         paused=keys.paused,
         own=keys.own,
         indexes=keys.indexes,
-        hashes=[keys.task(task_id) for task_id, _ in dated],
-        parkings=[keys.parking(decoding.text(name)) for name in names],
+        hashes=hashes,
+        parkings=hashes if names is None else [keys.parking(decoding.text(name)) for name in names],
         channel=keys.channel,
         event=event(Event.STOPPED),
         stopped=destination(Trigger.CANCEL),

@@ -15,9 +15,10 @@ from pytask.domain.messages import Command, Event
 from pytask.domain.record import Confirmation
 
 
-def pause(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list[bytes]]:
-    """Pause tasks; `names` are those of the functions."""
+def pause(scope: Scope, dated: Dated, names: Sequence[bytes] | None) -> ScriptCall[list[bytes]]:
+    """Pause tasks; `names` are those of the functions, None if they are not known."""
     keys = scope.keys
+    hashes = [keys.task(task_id) for task_id, _ in dated]
     return scripts.pause(
         runs=keys.runs,
         queue=keys.queue,
@@ -25,8 +26,8 @@ def pause(scope: Scope, dated: Dated, names: Sequence[bytes]) -> ScriptCall[list
         paused=keys.paused,
         own=keys.own,
         indexes=keys.indexes,
-        hashes=[keys.task(task_id) for task_id, _ in dated],
-        parkings=[keys.parking(decoding.text(name)) for name in names],
+        hashes=hashes,
+        parkings=hashes if names is None else [keys.parking(decoding.text(name)) for name in names],
         channel=keys.channel,
         event=event(Event.PAUSED),
         waiting=destination(Trigger.PAUSE),

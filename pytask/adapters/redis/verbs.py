@@ -18,6 +18,7 @@ from pytask.domain.messages import Command
 from pytask.domain.record import Expiry, Verdict
 
 T = TypeVar("T")
+NAMELESS = b"NAME"  # the answer where a function is needed
 Verb = Generator[ScriptCall[Any], Any, T]
 
 
@@ -36,7 +37,7 @@ def control(
             (yield control_calls.request(scope, command, ids, fresh=fresh, late=LATE if ages else 0.0))
         )
     dated = list(zip(ids, ages or [0.0] * len(ids), strict=True))
-    return replies.verdicts((yield from OWN_SCRIPT[command](scope, dated)))
+    return replies.verdicts((yield from OWN_SCRIPT[command](scope, dated, bool(ages))))
 
 
 def expire(scope: Scope, expiries: Sequence[Expiry], server: str = "") -> Verb[list[Verdict]]:
@@ -44,32 +45,50 @@ def expire(scope: Scope, expiries: Sequence[Expiry], server: str = "") -> Verb[l
     return replies.verdicts((yield monitor_calls.expire(scope, expiries, server)))
 
 
-def _stop(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
-    return (yield from _where_they_wait(control_calls.stop, scope, dated))
+def _stop(scope: Scope, dated: Dated, heard: bool) -> Verb[list[bytes]]:
+    return (yield from _where_they_wait(control_calls.stop, scope, dated, heard=heard))
 
 
-def _pause(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
-    return (yield from _where_they_wait(pause_calls.pause, scope, dated))
+def _pause(scope: Scope, dated: Dated, heard: bool) -> Verb[list[bytes]]:
+    return (yield from _where_they_wait(pause_calls.pause, scope, dated, heard=heard))
 
 
 def _where_they_wait(
-    script: Callable[[Scope, Dated, Sequence[bytes]], ScriptCall[list[bytes]]], scope: Scope, dated: Dated
+    script: Callable[[Scope, Dated, Sequence[bytes] | None], ScriptCall[list[bytes]]],
+    scope: Scope,
+    dated: Dated,
+    *,
+    heard: bool,
 ) -> Verb[list[bytes]]:
-    """A script that takes tasks out of where they wait, for which it needs the names of their functions."""
-    names = yield control_calls.functions(scope, [task_id for task_id, _ in dated])
+    """A script that takes tasks out of where they wait, for which it needs the names of their functions.
+
+    `heard`: of a message, which is for tasks that run. Only where one waits after all is its name read.
+    """
     found: list[bytes] = []
+    if heard and dated:
+        found = yield script(scope, dated, None)
+        # It answers for the first ids only where it had long lists to look through.
+        waits = [at for at in range(len(dated)) if at >= len(found) or found[at] == NAMELESS]
+        if not waits:
+            return found
+        found += [b""] * (len(dated) - len(found))
+        answers = yield from _where_they_wait(script, scope, [dated[at] for at in waits], heard=False)
+        for at, answer in zip(waits, answers, strict=True):
+            found[at] = answer
+        return found
+    names = yield control_calls.functions(scope, [task_id for task_id, _ in dated])
     while len(found) < len(dated):  # one call processes as many as it can within a few milliseconds
         left = len(found)
         found += yield script(scope, dated[left:], names[left:])
     return found
 
 
-def _start(scope: Scope, dated: Dated) -> Verb[list[bytes]]:
+def _start(scope: Scope, dated: Dated, _heard: bool) -> Verb[list[bytes]]:
     found: list[bytes] = yield control_calls.start(scope, dated)
     return found
 
 
-OWN_SCRIPT: Mapping[Command, Callable[[Scope, Dated], Verb[list[bytes]]]] = {
+OWN_SCRIPT: Mapping[Command, Callable[[Scope, Dated, bool], Verb[list[bytes]]]] = {
     Command.STOP: _stop,
     Command.START: _start,
     Command.PAUSE: _pause,

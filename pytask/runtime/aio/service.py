@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -77,6 +77,10 @@ class AsyncioLoop:
         if not self.started:
             self._start()
         return RunCoroutines(self, run)
+
+    def cancel(self, several: Sequence[RunCoroutines]) -> None:
+        """Cancel what runs of these."""
+        self.to_loop.put(_ask_to_end, several)
 
     def _start(self) -> None:
         # The hub of this thread comes first: two threads that each make the first hub of the process lock up.
@@ -198,6 +202,14 @@ class AsyncioLoop:
 def _current_run() -> Any:
     owner = coroutine_owner.current()
     return None if owner is None else owner.run
+
+
+def _ask_to_end(several: Sequence[RunCoroutines]) -> None:
+    for one in several:
+        try:
+            one.ask_to_end(again=False)
+        except Exception as error:  # noqa: BLE001 - of one run; the others must end, too
+            _failed(one.ask_to_end, error)
 
 
 def _failed(fn: Callable[..., object], error: Exception) -> None:

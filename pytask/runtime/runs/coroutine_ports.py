@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
@@ -69,3 +69,6 @@ class CoroutineHost(Protocol):
 
     def coroutines(self, run: Any) -> Coroutines:
         """Those of a run; starts the loop if it is the first one."""
+
+    def cancel(self, several: Sequence[Any]) -> None:
+        """Cancel what runs of these coroutines, as `Coroutines.cancel` does for those of one run."""

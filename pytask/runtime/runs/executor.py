@@ -76,7 +76,7 @@ class Executor(Reports):
         self.saving = Saving(
             living=self.living, store_proxy=ports.store_proxy, lease=ports.lease, clock=ports.clock
         )  # fmt: skip
-        self._actors = Actors(ports.lease.timing.grace, self._stop_loop)
+        self._actors = Actors(ports.lease.timing.grace, self._stop_loop, ports.asyncio)
         self._packer = Packer(self.living, ports.clock, PACK_AFTER * ports.lease.timing.scale)
         self.took_data: Callable[[Any], None] = self._packer.add
         self._turns = ports.turns

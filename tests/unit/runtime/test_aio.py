@@ -788,6 +788,67 @@ def test_a_run_that_is_only_cancelled_needs_no_greenlet():
     assert settled(world, run).trigger is Trigger.STOP
 
 
+def test_runs_that_are_stopped_together_are_cancelled_in_few_calls_of_the_loop(monkeypatch):
+    """A call for each would wake the loop's thread for each, and the two would take turns."""
+    world = world_of(forever, timing=Timing().scaled(0.1))
+    runs = [world.launch(f"t{number}") for number in range(300)]
+    for run in runs:
+        begun(world, run)
+    aio, calls = world.executor.asyncio, []
+    put = type(aio.to_loop).put
+
+    def counted(mailbox, fn, *args):
+        if mailbox is aio.to_loop:
+            calls.append(fn)
+        put(mailbox, fn, *args)
+
+    monkeypatch.setattr(type(aio.to_loop), "put", counted)
+    for run in runs:
+        world.executor.ask(run.id, StopReason.STOP)
+    until(lambda: not world.executor.living)
+    assert len(calls) == 2  # 256 at most, so that others have their turn
+    assert {one.trigger for one in world.commit() if one.trigger is not None} == {Trigger.STOP}
+
+
+def test_one_coroutine_that_cannot_be_cancelled_does_not_keep_others_alive(caplog):
+    async def stubborn(self):
+        self.began = True
+        await Odd(asyncio.get_running_loop().create_future())
+
+    class Odd:
+        _asyncio_future_blocking = False
+
+        def __init__(self, future):
+            self.future = future
+
+        def __await__(self):
+            self._asyncio_future_blocking = True
+            yield self
+
+        def get_loop(self):
+            return self.future.get_loop()
+
+        def add_done_callback(self, fn, *, context):
+            self.future.add_done_callback(fn, context=context)
+
+        def cancel(self, msg=None):
+            self.future.cancel()
+            raise ValueError("not today")
+
+    kinds = [
+        type(name, (Task,), {"Config": type("Config", (), {"NAME": name}), "start": method})
+        for name, method in (("demo", stubborn), ("sleeps", forever))
+    ]
+    world = World(*kinds, timing=Timing().scaled(0.1))
+    runs = [world.launch(), world.launch("b", "sleeps")]
+    for run in runs:
+        begun(world, run)
+    for run in runs:
+        world.executor.ask(run.id, StopReason.STOP)
+    until(lambda: "b" not in world.executor.living)
+    assert "not today" in caplog.text
+
+
 def test_a_reload_of_a_run_that_is_only_cancelled_starts_another():
     world = world_of(forever, timing=Timing().scaled(0.1))
     run = world.launch()

@@ -1,7 +1,7 @@
 -- Pause waiting tasks, and store the request for running ones.
 --
 -- Returns for each id REQUESTED (a run has it now), OK (paused), STATE (no-op), NOHASH or BADTYPE; for the first ids
---       only, if removing them from long lists has used up the work limit of one call (see prelude.lua).
+--       only, if removing them from long lists has used up the work limit of one call; NAME as for a stop.
 --
 -- A running task is paused from now on, whether its owner has heard of it or not: `control` is the request, which the
 -- owner removes as a greenlet has reached a gate (see confirm.lua).  A stored stop or reload is never overwritten.

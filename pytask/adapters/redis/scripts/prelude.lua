@@ -111,23 +111,26 @@ end
 -- looked at.  `h` has state, run, start_at, control, history and paused; `from` is the state it was in, `state` the
 -- one that its hash has; `held` is the run of a previous hash of this id.
 --
+-- Where a hash stands in place of a parking list, the caller does not know the function of the task: if it waits, the
+-- answer is NAME, and nothing is done.
+--
 -- A waiting id may be anywhere in its list, so each costs a scan of all of it: 20 ms for a million entries.
 -- Hundreds in one call would hold Redis for longer than a renewal waits, and with it every worker.
 local WORK = 250000 -- list entries; the first id is always done
 local function ask_each(to_owner, to_waiting)
   local from_here, queued, walked, reply = places_in(allowed), call('LLEN', queue), 0, {}
+  local live = call('HMGET', runs, unpack(ids, 1, #hashes))
   for i = 1, #hashes do
     if walked > WORK then break end
-    local id, hash, looked = ids[i], hashes[i], 0
-    local held = call('HGET', runs, id)
+    local id, hash, held, looked = ids[i], hashes[i], live[i], 0
     local h = pcall('HMGET', hash, 'state', 'run', 'start_at', 'control', 'history', 'paused')
     -- Not after a step of the server's clock, which may put the start into the future.
-    local since = not h.err and tonumber(now) - (tonumber(h[3] or '') or -1)
+    local since = not h.err and h[3] and tonumber(now) - (tonumber(h[3]) or -1)
     if h.err then
       reply[i] = 'BADTYPE'
-    elseif call('EXISTS', hash) == 0 then
+    elseif not h[1] and call('EXISTS', hash) == 0 then
       reply[i] = 'NOHASH'
-    elseif since >= 0 and since < ages[i] then
+    elseif since and since >= 0 and since < ages[i] then
       reply[i] = 'STATE'
     elseif h[2] and (held or h[1] == running) then
       reply[i] = to_owner(id, hash, h)
@@ -140,7 +143,9 @@ local function ask_each(to_owner, to_waiting)
         if call('LPOS', queue, id) then from = unknown end
       end
       reply[i] = 'STATE'
-      if from_here[from] then
+      if from_here[from] and parkings[i] == hash then
+        reply[i] = 'NAME'
+      elseif from_here[from] then
         reply[i], looked = to_waiting(id, hash, parkings[i], from, state, h, held)
         walked = walked + looked + queued
       end

@@ -1,7 +1,8 @@
 -- Stop waiting tasks, and store the request for running ones.
 --
 -- Returns for each id REQUESTED (a run has it now), OK (stopped), STATE (no-op), NOHASH or BADTYPE; for the
---       first ids only, if removing them from long lists has used up the work limit of one call.
+--       first ids only, if removing them from long lists has used up the work limit of one call; NAME, with nothing
+--       done, for one that waits and whose function the caller does not know (see prelude.lua).
 --
 -- Begins with a write that needs no memory (see renew.lua): a full Redis must not keep a task from stopping.
 --- include: names, time, index, places, slots, wake, lead, leave_lines, leave_places, ask_each, pauses, history
