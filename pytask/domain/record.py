@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from attrs import frozen as record
 else:
     # Each task has some of these.  Nothing changes one, which mypy checks: a refusal at run time would cost
-    # three times as much for each, and all of them a tenth of what a worker spends on a task.
-    record = partial(attrs.define, unsafe_hash=True)
+    # three times as much for each, and all of them a tenth of what a worker spends on a task.  Nor does
+    # anything refer to one weakly, which would take 16 bytes of each.
+    record = partial(attrs.define, unsafe_hash=True, weakref_slot=False)
 
 LONGEST_SAVED = 64 * 1024  # bytes of what a task saves for its next run
 

@@ -86,7 +86,8 @@ def claims(  # noqa: C901 - one pass over the words: a call for each kind would 
     """The claims in the answer of claim.lua, and the ids behind them (None if they are unknown)."""
     words, content = reply[0].split(), reply[1]
     found: list[Claim] = []
-    at = start = 0
+    at = start = number = 0
+    before = b"0"
     for ref in refs:
         word = verdict(words[at])
         if word is OK or word is ALREADY:
@@ -109,8 +110,10 @@ def claims(  # noqa: C901 - one pass over the words: a call for each kind would 
                 end = start + int(words[at])
                 fields = StartFields(group=decoding.shown(content[start:end]))
                 at, start = at + 1, end
+            if epoch != before:  # most have the time of the call: one number for all of them
+                before, number = epoch, int(epoch)
             count, silent = (0, None) if crashes == b"0" else _crashes(crashes)
-            one = Claim(ref.id, ref.run, word, function, data, int(epoch), count, int(size), fields)
+            one = Claim(ref.id, ref.run, word, function, data, number, count, int(size), fields)
             found.append(one if silent is None else attrs.evolve(one, silent=silent))
         elif word is Verdict.UNRECOGNIZED:
             break

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import Any, cast
 from weakref import WeakSet
 
+from pytask.domain.ports import Borrower
 from pytask.runtime import coroutine_owner
 
 Code = Coroutine[Any, Any, Any]
@@ -28,18 +29,43 @@ class RunTask(asyncio.Task[Any]):
     asked: bool  # whether it was asked to end
 
 
+class Rare:
+    """What few runs have; made in the thread of the loop."""
+
+    __slots__ = ("borrower", "failed", "reported", "reporting", "saving")
+
+    def __init__(self) -> None:
+        self.failed: WeakSet[RunTask] | None = None  # with exceptions that nobody may have looked at
+        self.borrower: Borrower | None = None  # of Redis connections
+        # The newest progress, and whether it, or the value that was saved last, is on its way.
+        # The loop's thread sets that, the other one unsets it and then looks:
+        # so the newest always arrives, at worst twice.
+        self.reported: dict[str, Any] | None = None
+        self.reporting = self.saving = False
+
+
 class Family:
-    """The tasks of one run."""
+    """The tasks of one run.  It has slots because there are thousands."""
 
-    __slots__ = ("asked", "failed", "got", "loop", "others", "root")
+    __slots__ = ("asked", "got", "others", "rare", "root")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    def __init__(self) -> None:
         self.root: RunTask | None = None  # of start()
         self.others: set[RunTask] | None = None
-        self.failed: WeakSet[RunTask] | None = None  # with exceptions that nobody may have looked at
+        self.rare: Rare | None = None
         self.got = 0  # calls from the other thread
         self.asked = False  # all were asked to end
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop in which they run."""
+        raise NotImplementedError
+
+    def own(self) -> Rare:
+        """What few runs have, to change it."""
+        if self.rare is None:
+            self.rare = Rare()
+        return self.rare
 
     @property
     def empty(self) -> bool:
@@ -110,8 +136,9 @@ class Family:
         elif self.others is not None:
             self.others.discard(task)
             if not task.cancelled() and _unseen(task) is not None:
-                self.failed = WeakSet() if self.failed is None else self.failed
-                self.failed.add(task)
+                own = self.own()
+                own.failed = WeakSet() if own.failed is None else own.failed
+                own.failed.add(task)
         if task.parents:
             self._orphan(task)
         task.parent = None
@@ -125,8 +152,11 @@ class Family:
 
     def unseen(self) -> Iterator[tuple[str, BaseException]]:
         """The names and exceptions of tasks that have failed, and that nobody has looked at."""
-        failed, self.failed = self.failed, None
-        for task in list(failed or ()):
+        rare = self.rare
+        if rare is None or rare.failed is None:
+            return
+        failed, rare.failed = rare.failed, None
+        for task in list(failed):
             error = _unseen(task)
             if error is not None:
                 task.exception()  # from here on it is seen

@@ -6,8 +6,9 @@ import _socket
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
+from heapq import heappush
 from typing import Any
 
 from gevent import monkey
@@ -16,6 +17,7 @@ from pytask.domain.errors import NotInLoop
 from pytask.runtime import coroutine_owner
 from pytask.runtime.aio.native_workers import NativeWorkers
 from pytask.runtime.aio.selector import Waits
+from pytask.runtime.aio.timers import WAKE, Timer, nap
 from pytask.runtime.runs import log_relay
 
 getaddrinfo = monkey.get_original("socket", "getaddrinfo")
@@ -49,6 +51,26 @@ class WorkerLoop(asyncio.SelectorEventLoop):
         """As any loop; idle threads end."""
         self._workers.end()
         super().close()
+
+    def call_at(  # type: ignore[override]  # a name for each argument would cost every call
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Any:
+        """As any loop, with timers of its own."""
+        own: Any = self
+        own._check_closed()  # noqa: SLF001 - what the library does
+        if self.get_debug():
+            own._check_thread()  # noqa: SLF001
+            own._check_callback(callback, "call_at")  # noqa: SLF001
+        elif callback is WAKE and args[1] is None:
+            timer: Any = nap(when, args[0])
+            heappush(own._scheduled, timer)  # noqa: SLF001
+            return timer
+        timer = Timer(when, callback, args, self, context)
+        if timer._source_traceback:  # noqa: SLF001
+            del timer._source_traceback[-1]  # noqa: SLF001
+        heappush(own._scheduled, timer)  # noqa: SLF001
+        timer._scheduled = True  # noqa: SLF001
+        return timer
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """As any loop; without an executor in a native thread."""

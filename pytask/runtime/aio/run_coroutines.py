@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from gevent import GreenletExit
 from gevent.event import AsyncResult
@@ -21,7 +21,7 @@ from pytask.domain.errors import NotRun, TooManyEvents
 from pytask.domain.ports import Borrower
 from pytask.runtime import coroutine_owner
 from pytask.runtime.aio import places
-from pytask.runtime.aio.family import Family, RunTask
+from pytask.runtime.aio.family import Family, Rare, RunTask
 from pytask.runtime.aio.mailbox import Mailbox
 from pytask.runtime.aio.waits import AtGate, GreenletCall, Room
 from pytask.runtime.process.coroutine_frames import frames_of
@@ -59,24 +59,26 @@ class LoopThread(Protocol):
 class RunCoroutines(Family):
     """Implements `runs.coroutine_ports.Coroutines`."""
 
-    __slots__ = ("alive", "borrower", "reported", "reporting", "run", "saved", "saving", "sent", "service")
+    __slots__ = ("alive", "run", "saved", "sent")
 
-    def __init__(self, service: LoopThread, run: Run) -> None:
-        super().__init__(service.loop)
-        self.service = service
+    def __init__(self, run: Run) -> None:
+        super().__init__()
         self.run = run
         # In the event loop's thread:
         self.alive = False
         self.sent = 0  # calls to the other thread
-        # The newest of each, and whether it is on its way.
-        # The loop's thread sets that, the other one unsets it and then looks:
-        # so the newest always arrives, at worst twice.
-        self.reported: dict[str, Any] | None = None
-        self.reporting = False
-        self.saved: bytes | None = None
-        self.saving = False
-        # In the loop's thread:
-        self.borrower: Borrower | None = None  # of Redis connections
+        # In either thread:
+        self.saved: bytes | None = None  # the newest value
+
+    @property
+    def service(self) -> LoopThread:
+        """The thread of the loop."""
+        return cast("LoopThread", self.run.host.asyncio)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Its loop."""
+        return self.service.loop
 
     @property
     def here(self) -> bool:
@@ -116,7 +118,7 @@ class RunCoroutines(Family):
 
     def forget(self) -> None:
         """The run is over."""
-        if self.borrower is not None:
+        if self.rare is not None and self.rare.borrower is not None:
             self.service.to_loop.put(self._free)
 
     def whereabouts(self) -> list[str]:
@@ -238,26 +240,28 @@ class RunCoroutines(Family):
 
     def progress(self, progress: dict[str, Any]) -> None:
         """Report progress; the newest report replaces one that is on its way."""
-        self.reported = progress
-        if not self.reporting:
-            self.reporting = True
-            self.service.to_hub.put(self._progress)
+        own = self.own()
+        own.reported = progress
+        if not own.reporting:
+            own.reporting = True
+            self.service.to_hub.put(self._progress, own)
 
-    def _progress(self) -> None:
-        self.reporting = False
-        if self.reported is not None:
-            self.run.host.progress(self.run, self.reported)
+    def _progress(self, own: Rare) -> None:
+        own.reporting = False
+        if own.reported is not None:
+            self.run.host.progress(self.run, own.reported)
 
     def save(self, raw: bytes, *, now: bool) -> Any:
         """Keep a value; the newest one replaces one that is on its way."""
+        own = self.own()
         self.saved = raw
-        if not self.saving:
-            self.saving = True
-            self.service.to_hub.put(self._save)
+        if not own.saving:
+            own.saving = True
+            self.service.to_hub.put(self._save, own)
         return self.in_greenlet(partial(self.run.host.saving.store, self.run, raw)) if now else True
 
-    def _save(self) -> None:
-        self.saving = False
+    def _save(self, own: Rare) -> None:
+        own.saving = False
         if self.saved is not None:
             self.run.host.saving.keep(self.run, self.saved)
 
@@ -291,20 +295,22 @@ class RunCoroutines(Family):
 
     def client(self) -> Any:
         """A Redis client for coroutines."""
-        if self.borrower is None:
-            self.borrower = self.run.new_borrower()
+        own = self.own()
+        if own.borrower is None:
+            own.borrower = self.run.new_borrower()
         return self.run.host.backend.coroutines.client(_current_borrower)
 
     def _free(self) -> None:
-        if self.borrower is not None and self.borrower.held:
-            freed = self.run.host.backend.coroutines.free(self.borrower)
+        borrower = self.own().borrower
+        if borrower is not None and borrower.held:
+            freed = self.run.host.backend.coroutines.free(borrower)
             self.service.frees.add(task := asyncio.Task(freed, loop=self.loop, context=Context()))
             task.add_done_callback(self.service.frees.discard)
 
 
 def _current_borrower() -> Borrower | None:
     owner: RunCoroutines | None = coroutine_owner.current()
-    return None if owner is None else owner.borrower
+    return None if owner is None or owner.rare is None else owner.rare.borrower
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:

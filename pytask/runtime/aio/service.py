@@ -76,7 +76,7 @@ class AsyncioLoop:
         """The coroutines of a run."""
         if not self.started:
             self._start()
-        return RunCoroutines(self, run)
+        return RunCoroutines(run)
 
     def cancel(self, several: Sequence[RunCoroutines]) -> None:
         """Cancel what runs of these."""

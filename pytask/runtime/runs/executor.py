@@ -134,8 +134,11 @@ class Executor(Reports):
                 self._on_local_over(claim.id, StopReason.HAND_BACK, None)
             return
         run = Run(self, claim, ref, self.tasks.get(claim.function), self._clock())
-        run.local, run.settling = local, reloads
-        run.trial = claim.run if claim.trial else ""
+        run.local = local
+        if reloads:
+            run.settling = True
+        if claim.trial:
+            run.trial = claim.run
         self._locals += local
         if claim.crashes >= QUARANTINE_FROM:
             self._crashed_before.add(run)

@@ -25,7 +25,6 @@ from pytask.runtime.runs import subprocesses, threads
 from pytask.runtime.runs.coroutine_ports import Coroutines
 from pytask.runtime.runs.failure import describe
 from pytask.runtime.runs.fitting import fitted, secrets_of
-from pytask.runtime.runs.gate import Gate
 from pytask.runtime.runs.run_host import RunHost
 from pytask.runtime.runs.saving import Kept
 from pytask.runtime.runs.tally import Loop
@@ -47,10 +46,21 @@ class Run(TaskCalls):
     """`start()`, the greenlets under it, and its outcome.  It has slots because there are thousands."""
 
     __slots__ = (
-        "actor", "answered", "began", "claim", "dead", "emitted", "error", "failure", "fallback", "fits",
-        "greenlet", "lines", "local", "output", "over", "packed", "ref", "reloads", "restore", "returned",
-        "settling", "sockets", "span", "started", "stop_reason", "stopping", "task", "trial", "unfit",
+        "actor", "began", "claim", "dead", "emitted", "error", "failure", "greenlet", "lines", "local",
+        "output", "over", "ref", "returned", "sockets", "started", "stop_reason", "stopping", "task",
     )  # fmt: skip
+
+    # What few runs have: each slot takes 8 bytes of all of them.
+    restore: bool = False  # its hash was lost with all data: it is restored when this run is dead
+    unfit: bool = False  # it failed because of its data, which another run would have, too
+    settling: bool = False  # it was started by a reload and is not yet confirmed
+    fits: Claim | None = None  # the validated data of the reload that ends it
+    packed: bytes | None = None  # its data, compressed; then its claim has none
+    trial: str = ""  # the mark of the trial of its data, after a reload
+    fallback: InForce | None = None  # before a reload in place of which the trial is not stored yet
+    reloads: int = 0  # in place
+    answered: float = -math.inf  # when its last reload was refused, or taken in place
+    span: Any = None  # the context of that of its start, if traces are made
 
     def __init__(self, host: RunHost, claim: Claim, ref: RunRef, cls: type[Task] | None, now: float) -> None:
         self.host = host
@@ -61,7 +71,6 @@ class Run(TaskCalls):
         self.started = now  # the claim was answered
         self.began = now  # it had its turn
         self.local = False
-        self.restore = False  # its hash was lost with all data: it is restored when this run is dead
         self.task: Task | None = None
         self.greenlet: RunGreenlet | None = None
         self.children: set[AnyGreenlet] | None = None  # created with the first one
@@ -72,27 +81,17 @@ class Run(TaskCalls):
         self.output: bytes | None = None
         self.error: BaseException | None = None  # the first one, which fails the run
         self.failure: str | None = None  # its text
-        self.unfit = False  # it failed because of its data, which another run would have, too
         self.stop_reason: StopReason | None = None
         self.actor: AnyGreenlet | None = None  # created with the first stop reason
         self.dead: Flag | None = None
         self.stopping = False  # stop() was called
-        self.settling = False  # it was started by a reload and is not yet confirmed
         self.hidden: tuple[str, ...] = ()  # values of secret fields, which texts must not contain
-        self.fits: Claim | None = None  # the validated data of the reload that ends it
         # What the task has saved, so far; None if it never has.
         self.kept = Kept(claim.fields.saved) if claim.fields is not None and claim.fields.saved else None
-        self.packed: bytes | None = None  # its data, compressed; then its claim has none
-        self.trial = ""  # the mark of the trial of its data, after a reload
-        self.fallback: InForce | None = None  # before a reload in place of which the trial is not stored yet
-        self.reloads = 0  # in place
-        self.answered = -math.inf  # when its last reload was refused, or taken in place
-        self.pause: Gate | None = None  # created with the first pause
         self.client_: Any = None
         self.borrower: Borrower | None = None  # of connections; created with the client
         self.sockets: list[ReferenceType[Any]] | None = None  # that it created, see leftover_sockets
         self.lines = 0  # of its log, so far
-        self.span: Any = None  # the context of that of its start, if traces are made
 
     @property
     def grace(self) -> float:
@@ -160,8 +159,7 @@ class Run(TaskCalls):
             elif not isinstance(value, GreenletExit):
                 self.output = self.encoded_output(value)
         except BaseException as error:  # noqa: BLE001 - SystemExit would end the daemon, Timeout is no Exception
-            self.unfit = self.task is None and isinstance(error, BadData)
-            self._note(error)
+            self._fail(error)
         return self._returned()
 
     def _hand_over(self, make: Callable[[], Any]) -> None:
@@ -173,8 +171,7 @@ class Run(TaskCalls):
         """The coroutine of `start()` has ended; its error was described where it was raised."""
         self.output = output
         if error is not None:
-            self.unfit = self.task is None and isinstance(error, BadData)
-            self._note(error)
+            self._fail(error)
             if self.error is error:
                 self.failure = self.failure or failure
         self._returned()
@@ -225,6 +222,11 @@ class Run(TaskCalls):
             log.exception("task %s: stop() raised an exception; killing its greenlets", self.id)
             return False
         return True
+
+    def _fail(self, error: BaseException) -> None:
+        if self.task is None and isinstance(error, BadData):
+            self.unfit = True
+        self._note(error)
 
     def _note(self, error: BaseException) -> None:
         if self.error is None and not _is_exit(error):

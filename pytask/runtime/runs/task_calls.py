@@ -27,8 +27,9 @@ from pytask.runtime.tree import AnyGreenlet, TreeOwner, current_run, take_in
 class TaskCalls:
     """The part of a run that its task uses."""
 
+    # What few runs have is in none of the slots, but in a dict that the first of it makes: see `Run`.
     __slots__ = (
-        "borrower", "children", "client_", "cls", "coroutines", "hidden", "host", "id", "kept", "pause",
+        "__dict__", "borrower", "children", "client_", "cls", "coroutines", "hidden", "host", "id", "kept",
     )  # fmt: skip
 
     id: str
@@ -38,7 +39,7 @@ class TaskCalls:
     coroutines: Coroutines | None
     hidden: tuple[str, ...]
     kept: Kept | None
-    pause: Gate | None
+    pause: Gate | None = None  # created with the first pause
     client_: Any
     borrower: Borrower | None
 
