@@ -16,7 +16,6 @@ from pytask import codec, schema
 from pytask.adapters.redis.address import UNSET, Unset, given
 from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.adapters.rules import Retention
-from pytask.client.enqueue import payload
 from pytask.domain import schedules
 from pytask.domain.errors import BadSchedule, ConfigError, UnknownTask
 from pytask.domain.ports import Backend
@@ -163,6 +162,8 @@ class PyTask:
             )
         if not isinstance(task, str) and self.tasks.get(function) is not task:
             self.add_task(task)
+        from pytask.client.enqueue import payload  # the client takes 1 MB, and most workers need none
+
         raw = payload(task, data, self.settings.max_data)
         self._schedules.append(Defined(schedule=found, data=raw))
 

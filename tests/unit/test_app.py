@@ -38,3 +38,22 @@ def test_a_process_forked_from_the_one_that_made_the_app_has_a_name_of_its_own()
     default, chosen, expected = shown.stdout.split()
     assert default == expected
     assert chosen == "mine"
+
+
+LOADS = """
+import sys
+import pytask.daemon.serve
+from pytask import PyTask, Task
+
+class Demo(Task):
+    def start(self):
+        pass
+
+PyTask("redis://127.0.0.1:1/0").add_task(Demo)
+print(sorted(name for name in sys.modules if name.startswith("pytask.client")))
+"""
+
+
+def test_a_worker_does_not_load_the_client_which_takes_a_megabyte():
+    done = subprocess.run([sys.executable, "-c", LOADS], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
