@@ -46,6 +46,9 @@ import pytask.daemon.serve
 from pytask import PyTask, Task
 
 class Demo(Task):
+    class Config:
+        NAME = "demo"
+
     def start(self):
         pass
 
