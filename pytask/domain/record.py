@@ -16,9 +16,9 @@ from pytask.domain.messages import Command
 if TYPE_CHECKING:
     from attrs import frozen as record
 else:
-    # Each task has some of these.  Nothing changes one, which mypy checks: a refusal at run time would cost
-    # three times as much for each, and all of them a tenth of what a worker spends on a task.  Nor does
-    # anything refer to one weakly, which would take 16 bytes of each.
+    # Each task and each message has some of these.  Nothing changes one, which mypy checks: a refusal at run
+    # time would cost three times as much for each, and all of them a tenth of what a worker spends on a task.
+    # Nor does anything refer to one weakly, which would take 16 bytes of each.
     record = partial(attrs.define, unsafe_hash=True, weakref_slot=False)
 
 LONGEST_SAVED = 64 * 1024  # bytes of what a task saves for its next run
@@ -301,7 +301,7 @@ class Suspect:
         return self.lease > 0 and self.epoch / 1e3 - self.lease / 1e6 < AHEAD
 
 
-@attrs.frozen
+@record
 class Notice:
     """One message of a feed: "control" (for a task), "started" (by its sender), "stacks" (asked for), "ping"
     (from this worker), or "parked" (a hint)."""

@@ -122,6 +122,10 @@ class Family:
     def ask_to_end(self, *, again: bool) -> None:
         """Cancel the tasks that no other task of the run will cancel; `again`: all."""
         self.asked = True
+        if self.others is None and not again:  # as with most
+            if self.root is not None:
+                _ask(self.root)
+            return
         for task in self.tasks():
             if again:
                 task.asked = True
@@ -176,9 +180,8 @@ def make_task(
     return task
 
 
-def _done(task: asyncio.Task[Any]) -> None:
-    one = cast("RunTask", task)
-    one.owner.over(one)
+def _done(task: Any) -> None:
+    task.owner.over(task)
 
 
 def _ask(task: RunTask) -> None:

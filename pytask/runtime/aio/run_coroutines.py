@@ -210,9 +210,11 @@ class RunCoroutines(Family):
         if not self.empty:
             self.service.to_hub.put(self._over, 0, end)  # a number that was never sent
             return
-        for name, error in self.unseen():
-            self.service.to_hub.put(self._failed, name, error)
-        self.service.to_hub.put(self._over, self.got, end)
+        to_hub = self.service.to_hub
+        if self.rare is not None:
+            for name, error in self.unseen():
+                to_hub.put(self._failed, name, error)
+        to_hub.put(self._over, self.got, end)
 
     def lost(self, name: str, error: BaseException) -> None:
         """An exception that nobody will look at any more: its task is gone."""

@@ -131,10 +131,10 @@ class AsyncioLoop:
 
     def count(self, more: int) -> None:
         """So many more runs have coroutines."""
-        self._runs += more
-        if self._runs > 0:
+        before, self._runs = self._runs, self._runs + more
+        if before <= 0 < self._runs:
             self.busy.set()
-        else:
+        elif self._runs <= 0:
             self.busy.clear()
 
     # -- in the thread of the loop -----------------------------------------------------------------------

@@ -231,8 +231,8 @@ class Controller:
         received = self._clock()
         # Before the call: waiting for Redis adds to the age of each.
         ages = [self._age(command, task_id, received) for task_id in ids]
+        stop_reason = REASONS.get(command)
         for task_id, verdict in zip(ids, self._write_down(command, ids, ages, received), strict=False):
-            stop_reason = REASONS.get(command)
             if verdict is Verdict.REQUESTED and stop_reason is not None:
                 self._executor.ask(task_id, stop_reason)
             elif verdict is Verdict.REQUESTED:
