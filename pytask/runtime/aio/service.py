@@ -38,7 +38,7 @@ class AsyncioLoop:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self.ident = 0  # of the thread
+        self.ident = self._hub_ident = 0  # of the thread, and of that of the event loop
         self._pid = 0
         self._loop: WorkerLoop | None = None
         self._ended: Any = None
@@ -84,7 +84,7 @@ class AsyncioLoop:
 
     def _start(self) -> None:
         # The hub of this thread comes first: two threads that each make the first hub of the process lock up.
-        self._hub = gevent.get_hub()
+        self._hub, self._hub_ident = gevent.get_hub(), get_ident()
         log_relay.install()
         self._pid = os.getpid()
         self._async = self._hub.loop.async_(ref=False)
@@ -94,6 +94,7 @@ class AsyncioLoop:
         ready.acquire()
         start_thread(self._main, (ready,))
         ready.acquire()  # a few hundred microseconds, once
+        self._wake()  # where a loop before has ended, or this process was forked, after a call was put in
 
     def end(self) -> None:
         """End the thread, once no coroutine is left."""
@@ -101,6 +102,7 @@ class AsyncioLoop:
             return
         gone = Flag()
         self._ended.start(gone.set)
+        self._wake()  # what was put in just now comes before the end
         self.loop.call_soon_threadsafe(self.loop.stop)
         if not gone.wait(END_SECONDS):
             log.warning("the asyncio loop did not end within %g s; it ends with the process", END_SECONDS)
@@ -137,10 +139,19 @@ class AsyncioLoop:
         elif self._runs <= 0:
             self.busy.clear()
 
-    # -- in the thread of the loop -----------------------------------------------------------------------
-
     def _wake_loop(self) -> None:
-        self.loop.call_soon_threadsafe(self._work)
+        # Where the event loop has started a batch of runs, its thread does not let go of the interpreter
+        # between two of them: a call at once would hand it over, and wait for it, up to 50 times a batch.
+        if get_ident() == self._hub_ident:
+            self._hub.loop.run_callback(self._wake)
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # the loop has ended since: nothing waits for it any more
+            self.loop.call_soon_threadsafe(self._work)
+
+    # -- in the thread of the loop -----------------------------------------------------------------------
 
     def _work(self) -> None:
         if self.to_loop.take(AT_ONCE, _failed):

@@ -19,6 +19,7 @@ from pytask import Restart, run_loop, shared
 from pytask.domain.control import StopReason
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
+from pytask.domain.record import RunRef
 from pytask.domain.task import Task
 from pytask.domain.timing import Timing
 from pytask.runtime.aio.service import AsyncioLoop
@@ -808,6 +809,43 @@ def test_runs_that_are_stopped_together_are_cancelled_in_few_calls_of_the_loop(m
     until(lambda: not world.executor.living)
     assert len(calls) == 2  # 256 at most, so that others have their turn
     assert {one.trigger for one in world.commit() if one.trigger is not None} == {Trigger.STOP}
+
+
+def test_runs_that_start_together_wake_the_thread_of_the_loop_once(monkeypatch):
+    world = world_of(forever)
+    begun(world, world.launch("first"))
+    loop, wakes = world.executor.asyncio.loop, []
+    wake = loop.call_soon_threadsafe
+
+    def counted(fn, *args):
+        wakes.append(fn)
+        return wake(fn, *args)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    for number in range(64):
+        world.executor.launch(won(RunRef(f"t{number}", f"s:{number}")), world.clock())
+    until(lambda: all(getattr(run.task, "began", False) for run in world.executor.living.values()))
+    assert len(wakes) == 1
+    monkeypatch.undo()
+    for task_id in list(world.executor.living):
+        world.executor.ask(task_id, StopReason.STOP)
+    until(lambda: not world.executor.living)
+
+
+def test_a_call_that_was_put_in_when_the_loop_had_ended_is_made_by_the_next_one():
+    world = world_of(forever)
+    begun(world, run := world.launch())
+    aio, made = world.executor.asyncio, []
+    world.executor.ask("a", StopReason.STOP)
+    settled(world, run)
+    aio.end()
+    aio.to_loop.put(made.append, "late")
+    really_sleep(0.01)
+    assert not made
+    begun(world, world.launch())
+    until(lambda: made == ["late"])
+    world.executor.ask("a", StopReason.STOP)
+    until(lambda: not world.executor.living)
 
 
 def test_one_coroutine_that_cannot_be_cancelled_does_not_keep_others_alive(caplog):
