@@ -19,6 +19,9 @@ KEEP_REJECTED = 1000
 # Seconds for which is known what the last claim of a session took from the tail.  It is repeated for half of
 # a lease at the most; this is so much longer because a server's clock may be set forward meanwhile.
 RECORD_KEPT = 24 * 3600
+# Seconds for which it is known once the worker has left: the server may hear late that its last wait is over,
+# and the claim behind that must find that it was closed.
+RECORD_LEFT = 60
 COUNTS = ("restarts", "failed_at", "restart_times")  # that an end takes away
 FORGOTTEN = ("not_before", *COUNTS)  # that a start takes away
 HELD = "its function is paused"

@@ -284,6 +284,19 @@ class Store(Protocol):
 class Queue(Protocol):
     """Waits for the queue without removing ids from it."""
 
+    ahead: list[bytes] | None  # as of a store, after `claim`
+
+    @property
+    def claims(self) -> bool:
+        """Whether `claim` is possible; a wait may show that it is not."""
+
+    def claim(self, request: ClaimRequest, timeout: float) -> list[Claim]:
+        """Wait as `wait` does; as soon as that has ended, also in vain, claim what stands at the tail.
+
+        The claim is that of `Store.claim`, as it was asked for before the wait.  Raises `StoreError`: it may
+        have been applied then, or be applied later.
+        """
+
     def wait(self, timeout: float) -> list[bytes] | None:
         """Block up to `timeout` seconds: the next id, as peek() returns it; [] after the timeout, None if
         this server cannot block (the caller polls)."""

@@ -194,6 +194,8 @@ class Tail:
     session: str
     base: int
     count: int  # at most so many ids; 0: no more of them, also by a call that comes late (see `claim.lua`)
+    # It is sent behind a wait, for the first time: where it finds nothing, it leaves no record either.
+    quiet: bool = False
 
     def refs(self, ids: Sequence[str]) -> list[RunRef]:
         """The runs of these ids, which stood at the tail in this order."""

@@ -112,7 +112,7 @@ class Link:
 class Call:
     """One request on its way, and its answer."""
 
-    __slots__ = ("args", "how", "link", "process", "sent_at", "verb", "waiter")
+    __slots__ = ("args", "behind", "how", "link", "process", "sent_at", "verb", "waiter")
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a request has
         self,
@@ -129,6 +129,7 @@ class Call:
         self.args = args
         self.how = how
         self.sent_at = sent_at
+        self.behind = 0.0  # seconds of a wait for an id, behind which it is served
         self.waiter: Any = Waiter()
 
     def deliver(self, outcome: Any) -> None:
@@ -145,11 +146,13 @@ class Connection:
         self.world = world
         self.process = process
         self.link = world.links[process.place]
+        self.under_way: Call | None = None  # the last call
 
     def call(self, verb: str, *args: Any, wait: float = 0.0, how: Mapping[str, Any] = NOTHING) -> Any:
         """Raises `Unavailable` when no answer came within C (and `wait`, for what blocks)."""
         world, link, loop = self.world, self.link, self.world.loop
-        call = Call(self.process, link, verb, args, how, loop.time)
+        self.under_way = call = Call(self.process, link, verb, args, how, loop.time)
+        call.behind = wait
         if link.aims:
             world.aimed(link, self.process, verb)
         delay = link.late() if link.request_lost() else link.delay()
@@ -239,16 +242,29 @@ for _name in TIMETABLE:
 
 
 class Queue(Connection):
-    """BLMOVE: it blocks, and takes nothing."""
+    """BLMOVE: it blocks, and takes nothing; or with a claim behind it in the same packet."""
+
+    claims = True
+    ahead: Any = None
 
     def wait(self, timeout: float) -> Any:
         """The next id; an empty list after so many seconds."""
         return self.call("wait", timeout, wait=timeout)
 
-    def close(self) -> None:
+    def claim(self, request: Any, timeout: float) -> Any:
+        """Wait, and claim what stands there then: the request is that of the beginning."""
+        self.ahead = None
+        self.ahead, claims = self.call("claim", request, wait=timeout)
+        return claims
+
+    def reconnect(self) -> None:
         """Nothing to drop."""
 
-    reconnect = close
+    def close(self) -> None:
+        """End a claim that waits.  The server may not hear of it before it has served that."""
+        call = self.under_way
+        if call is not None and call.verb == "claim":
+            self.world.loop.soon(self.process, call.deliver, Unavailable("the worker has ended the wait"))
 
 
 class Feed(MemoryFeed):

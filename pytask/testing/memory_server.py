@@ -68,14 +68,23 @@ class MemoryServer:
             self._serve(call)
 
     def _serve(self, call: Call) -> None:
+        if not call.behind:
+            self._apply(call)
+        elif self.state.queue:
+            self._found(call, self.state.queue[-1:])
+        else:
+            self._waiting.append(call)
+            self.world.loop.later(None, call.behind, self._waited, call)
+
+    def _found(self, call: Call, ids: list[bytes]) -> None:
+        """A wait has ended."""
+        if call.verb == "wait":
+            self._answer(call, ids)
+        else:  # also of a process that has died: the server may hear late that its connections are closed
+            self._apply(call)
+
+    def _apply(self, call: Call) -> None:
         verb = call.verb
-        if verb == "wait":
-            if self.state.queue:
-                self._answer(call, self.state.queue[-1:])
-            else:
-                self._waiting.append(call)
-                self.world.loop.later(None, call.args[0], self._waited, call)
-            return
         if verb in ("subscribe", "check", "risks"):
             self._answer(call, [])
             return
@@ -124,18 +133,23 @@ class MemoryServer:
     def _waited(self, call: Call) -> None:
         if call in self._waiting:
             self._waiting.remove(call)
-            self._answer(call, [])
+            self._found(call, [])
 
     def wake(self) -> None:
         """Answer those who wait for an id, if there is one."""
         if self.state.queue and self._waiting:
             waiting, self._waiting = self._waiting, []
+            found = self.state.queue[-1:]
             for call in waiting:
-                self._answer(call, self.state.queue[-1:])
+                self._found(call, found)
 
     def _answer(self, call: Call, outcome: Any) -> None:
         if not call.process.dead and not call.link.reply_lost():
-            self.world.loop.later(call.process, call.link.delay(), call.deliver, outcome)
+            self.world.loop.later(call.process, call.link.delay(), self.deliver, call, outcome)
+
+    def deliver(self, call: Call, outcome: Any) -> None:
+        """An answer arrives."""
+        call.deliver(outcome)
 
     # -- faults ---------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from gevent.event import Event as Flag
 
 from pytask.adapters.memory.backend import MemoryBackend, MemoryFeed, MemoryQueue
 from pytask.adapters.memory.state import MemoryState
+from pytask.adapters.memory.store import MemoryStore
 from pytask.domain.record import Notice
 
 
@@ -41,8 +42,8 @@ class Ids(list[bytes]):
 class WaitingQueue(MemoryQueue):
     """Waits for an id."""
 
-    def __init__(self, state: MemoryState, arrived: Flag) -> None:
-        super().__init__(state)
+    def __init__(self, state: MemoryState, store: MemoryStore, arrived: Flag) -> None:
+        super().__init__(state, store)
         self._arrived = arrived
 
     def wait(self, timeout: float) -> list[bytes] | None:
@@ -83,7 +84,7 @@ class WaitingBackend(MemoryBackend):
 
     def queue(self) -> WaitingQueue:
         """Create the waiter for the queue."""
-        return WaitingQueue(self.state, self._arrived)
+        return WaitingQueue(self.state, self.store(), self._arrived)
 
     def feed(self, session: str) -> WaitingFeed:
         """Create the feed of a session."""

@@ -90,6 +90,7 @@ class WorkerProcess(Caller):
         self._alarm: Timer | None = None
         self.worker: Worker | None = None
         self.leaving = False
+        self.clean = False  # whether it has left, and has released all its tasks
         self.started = Flag()
         self.renewals_failed = 0
         self.last_ack = 0.0  # world's time at which the last acknowledged renewal was sent
@@ -139,8 +140,8 @@ class WorkerProcess(Caller):
 
     def _stop(self) -> None:
         self.started.wait()  # as `run()` does, which looks for a signal then
-        clean = self.worker is not None and self.worker.stop()
-        self.world.note(self, "left" if clean else "left, not all handed back")
+        self.clean = self.worker is not None and self.worker.stop()
+        self.world.note(self, "left" if self.clean else "left, not all handed back")
         self.kill("exit")
         wait_for_ever()
 

@@ -290,6 +290,9 @@ class MemoryBench(Bench):
     def claimed(self):
         return {session: (base, ids) for session, (base, ids, _) in self.state.claimed.items()}
 
+    def claimed_for(self, session):
+        return self.state.claimed[session][2] - self.state.now()
+
     def forget_claims(self):
         self.state.claimed.clear()
 
@@ -569,6 +572,10 @@ class RedisBench(Bench):
             assert self.raw.ttl(key) > 0
             found[key.removeprefix(head).decode()] = (int(base), ids)
         return found
+
+    def claimed_for(self, session):
+        """Seconds for which the record is kept."""
+        return self.raw.ttl(self.keys.claimed(session))
 
     def forget_claims(self):
         for key in self.raw.scan_iter(self.keys.claimed("*")):

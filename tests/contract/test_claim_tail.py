@@ -152,13 +152,6 @@ def test_a_claim_that_comes_after_it_was_closed_takes_nothing(bench):
     assert (bench.queue(), bench.runs()) == (["a"], {})
 
 
-def test_a_worker_that_leaves_takes_its_record_with_it(bench):
-    bench.push("a")
-    bench.claim_tail(1)
-    bench.store.leave("session")
-    assert bench.claimed() == {}
-
-
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_it_ends_before_an_id_that_cannot_be_a_task(bench, odd):
     assert isinstance(read_id(odd), IdFault)

@@ -133,3 +133,16 @@ def test_a_task_on_an_idle_worker_costs_a_wait_a_claim_and_a_commit(worker):
     # (Each ten seconds there is a look at what is parked.)
     assert calls.get("lindex", 0) < len(ids)
     assert {name: calls[name] for name in (*ONCE, "ltrim")} == dict.fromkeys((*ONCE, "ltrim"), len(ids))
+    assert calls["set"] == len(ids)  # the record of a claim; there is none for one in vain
+
+
+def test_a_worker_that_waits_in_vain_writes_nothing(worker):
+    """Behind each wait it sends a claim, which takes nothing then."""
+    worker.start()
+    worker.push("job-first")
+    wait_until(lambda: "job-first" in worker.ended)
+    worker.reset()
+    wait_until(lambda: worker.counted()[0].get("blmove", 0) >= 3)
+    calls, _ = worker.counted()
+    assert calls.get("set", 0) == 0, calls  # the record of a claim
+    assert calls["evalsha"] >= 3

@@ -192,6 +192,8 @@ def lose_claims(site, *words, cut_off):
     wait_until(lambda: site.direct[0].exists("pytask:incarnation"), why="the marker")
     for worker in (site.owner, site.other):
         worker.signal(signal.SIGSTOP)
+    # Behind a wait that has begun there is a claim, which the server would execute.
+    wait_until(lambda: not site.redis.info("clients")["blocked_clients"], why="their waits are over")
     ids = site.push(site.redis, 10)
     site.cut_replicas()
     site.owner.signal(signal.SIGCONT)

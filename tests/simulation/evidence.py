@@ -7,6 +7,7 @@ import attrs
 from pytask.domain.messages import Command
 from pytask.domain.record import Verdict
 from tests.simulation.counts import Counts
+from tests.simulation.heard import Heard
 from tests.simulation.occurrences import Occurrences
 from tests.simulation.steering_evidence import Steering
 
@@ -44,6 +45,7 @@ class Evidence:
         self.counts = Counts(world, self.violation)
         self.occurrences = Occurrences(world, self.violation)
         self.steering = Steering(world, self.violation, self.order)
+        self.heard = Heard(world, self.violation)
 
     def violation(self, rule, text):
         if len(self.violations) < 20:
@@ -81,6 +83,7 @@ class Evidence:
         Nothing else is excused: no run may act after a newer one did, whoever forgot what.
         """
         last, kept = known
+        self.heard.forget()
         for judge, snapshot in zip((self.counts, self.occurrences, self.steering), kept, strict=True):
             judge.restore(snapshot)
         for task_id, run in self.last.items():
@@ -99,6 +102,7 @@ class Evidence:
             for task_id, verdict in zip(call.args[1], outcome, strict=True):
                 self.controlled(call.args[0], task_id, verdict)
         elif call.verb == "claim":
+            self.heard.served(call, outcome[1])
             for claim in outcome[1]:
                 if claim.verdict is Verdict.DELAYED:
                     self.counts.delayed(claim.id)
@@ -113,6 +117,7 @@ class Evidence:
         self.steering.forgotten(task_id)
 
     def flushed(self):
+        self.heard.forget()
         self.steering.flushed()
         self.stops.clear()
         self.counts.flushed()
@@ -146,6 +151,7 @@ class Evidence:
     def _expired(self, process, expiry, verdict):
         if verdict is Verdict.OK:
             self._world.note(process, "expired", expiry.id, expiry.run)
+            self.heard.expired(expiry.run)
 
     def _ended(self, task_id, run, trigger):
         self._world.note(None, str(trigger), task_id, run)

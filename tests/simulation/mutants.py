@@ -26,7 +26,9 @@ from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.outcome import HANDED_BACK
 from pytask.runtime.services.claims import Claims
+from pytask.runtime.services.consumer import Consumer
 from pytask.testing.worker_process import Alarm
+from tests.simulation.behind_mutants import BEHIND_MUTANTS
 from tests.simulation.policy_mutants import POLICY_MUTANTS
 from tests.simulation.steering_mutants import STEERING_MUTANTS, TURNS
 from tests.simulation.tail_mutants import TAIL_MUTANTS
@@ -176,6 +178,7 @@ FROM_THE_ACK = (
     (Lease, "acknowledged", _acknowledged_now),
     (Executor, "launch", _launch_now),
     (Lease, "claim_holds", lambda self, sent_at, now: True),
+    (Consumer, "_shut", lambda self: False),
 )
 
 
@@ -320,7 +323,7 @@ MUTANTS = {
         faults=("sigstop", "duplicates"), aim=("claim",), place="w2", tasks=6, longest=25.0,
         without=("hog", "kill", "sigterm", "cut", "down", "frozen", "read_only", "full", "flush", "failover",
                  "switch", "deaf", "lost_requests", "lost_replies"),
-        seed=12,
+        seed=17,
     ),
     "row13": Mutant(
         what="no dead-man timer on a slow link", patches=NO_DEADMAN, faults=("slow", "sigstop"),
@@ -396,8 +399,8 @@ MUTANTS |= {
     for name, (what, patches) in STEERING_MUTANTS.items()
 }
 TAIL_SEEDS = {  # of worlds in which those of claims of the tail show
-    "tail_any_age": 2, "tail_claims_again": 2, "tail_unasked": 10, "tail_same_numbers": 22,
-    "tail_late_answer": 2,
+    "tail_any_age": 76, "tail_claims_again": 119, "tail_unasked": 57, "tail_same_numbers": 145,
+    "tail_late_answer": 17,
 }  # fmt: skip
 UNANSWERED = Mutant(
     what="", patches=(), faults=("lost_replies", "lost_requests", "deaf"), aim=("claim",), longest=60.0
@@ -410,4 +413,18 @@ MUTANTS |= {
         seed=TAIL_SEEDS.get(name, 0),
     )
     for name, (what, patches) in TAIL_MUTANTS.items()
+}
+BEHIND_SEEDS = {  # of worlds in which those of claims behind a wait show
+    "behind_unrecorded": 8, "behind_quiet_closing": 22, "behind_forgotten": 8, "behind_new_numbers": 39,
+    "behind_open_at_end": 117, "behind_record_leaves": 31,
+}  # fmt: skip
+LEAVING = Mutant(what="", patches=(), faults=("sigterm", "duplicates"), tasks=6, longest=25.0)
+MUTANTS |= {
+    name: attrs.evolve(
+        LEAVING if name in ("behind_open_at_end", "behind_record_leaves") else UNANSWERED,
+        what=what,
+        patches=patches,
+        seed=BEHIND_SEEDS.get(name, 0),
+    )
+    for name, (what, patches) in BEHIND_MUTANTS.items()
 }

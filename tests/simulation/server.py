@@ -76,6 +76,11 @@ class Server(MemoryServer):
             self.world.evidence.counts.places(self.state)
         return outcome
 
+    def deliver(self, call, outcome):
+        if call.verb == "claim" and call.waiter is not None and isinstance(outcome, tuple):
+            self.world.evidence.heard.told(outcome[1])
+        super().deliver(call, outcome)
+
     def applied(self, verb, args, how):
         self.state.by = verb
         timers = set(self.state.timers) if verb == "due" else None

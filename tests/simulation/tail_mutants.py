@@ -46,11 +46,11 @@ def _unasked(self, ref, request, waits, taken, places):
     return Verdict.ALREADY if repeat and found is Verdict.MOVED else found
 
 
-def _same_numbers(self, count, sent_at):
+def _same_numbers(self, count, sent_at, queue=None):
     """After a claim without an answer the next one has the same numbers: its counter was not moved on."""
     tail, self._open = self._open, None
     if tail is None:
-        return _claim_of(self, count, sent_at)
+        return _claim_of(self, count, sent_at, queue)
     return self._claim(self._request((), None, tail), sent_at)
 
 

@@ -61,3 +61,29 @@ def test_a_second_wait_for_one_time_is_seen(evidence):
     evidence.counts.pushed("a", due=6000)
     evidence.counts.delayed("a")
     assert len(evidence.violations) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "found"),
+    [
+        (False, {}, True),
+        (True, {}, False),
+        (False, {"stopped": True}, False),
+        (False, {"dead": True}, False),
+        (False, {"dead": True, "clean": True}, True),
+        (False, {"open": "a claim"}, False),
+    ],
+)
+def test_a_run_that_its_worker_never_heard_of_is_nobodys(evidence, told, state, found):
+    claim = SimpleNamespace(run="w0s1:1", won=True)
+    excuses = {"dead": False, "clean": False, "leaving": False, "stopped": False, "hog": None} | state
+    claims = SimpleNamespace(_open=state.get("open"), held=0)
+    lane = SimpleNamespace(consumer=SimpleNamespace(claims=claims))
+    process = SimpleNamespace(name="w0", worker=SimpleNamespace(partitions=[lane]), **excuses)
+    evidence._world.everyone = [process]
+    call = SimpleNamespace(args=[SimpleNamespace(tail=SimpleNamespace(count=1))])
+    evidence.heard.served(call, [claim])
+    if told:
+        evidence.heard.told([claim])
+    evidence.heard.expired("w0s1:1")
+    assert [rule for rule, *_ in evidence.violations] == (["nobody's run"] if found else [])

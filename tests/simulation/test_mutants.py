@@ -17,6 +17,7 @@ PROMISES = {
     "data", "outcome", "unchecked", "rolled back", "not rolled back",
     "beyond the limit", "beyond the rate", "slot", "idle", "not woken",
     "turn", "turn lost", "removed", "stop word", "run id used twice",
+    "nobody's run",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from pytask.adapters.rules import Retention
 from pytask.domain.errors import ConfigError, Unavailable
 from pytask.domain.messages import MAX_ID_BYTES, STACKS, STARTED, read_command
 from pytask.domain.ports import Borrower, CoroutineRedis
-from pytask.domain.record import Notice, Risk
+from pytask.domain.record import Claim, ClaimRequest, Notice, Risk
 
 FEED_BATCH = 256
 
@@ -25,12 +25,23 @@ FEED_BATCH = 256
 class MemoryQueue:
     """Cannot block: the caller polls."""
 
-    def __init__(self, state: MemoryState) -> None:
+    claims = False
+
+    def __init__(self, state: MemoryState, store: MemoryStore) -> None:
+        self.ahead: list[bytes] | None = None
         self._state = state
+        self._store = store
 
     def wait(self, timeout: float) -> list[bytes] | None:  # noqa: ARG002 - the port's own
         """The next id, or None at once: the timeout (seconds) has no effect."""
         return [self._state.queue[-1][: MAX_ID_BYTES + 1]] if self._state.queue else None
+
+    def claim(self, request: ClaimRequest, timeout: float) -> list[Claim]:
+        """The wait ends, and what was asked for before it is claimed."""
+        self.wait(timeout)
+        claims = self._store.claim(request)
+        self.ahead = self._store.ahead
+        return claims
 
     def reconnect(self) -> None:
         """Nothing to drop."""
@@ -117,7 +128,7 @@ class MemoryBackend:
 
     def queue(self) -> MemoryQueue:
         """Create the waiter for the queue."""
-        return MemoryQueue(self.state)
+        return MemoryQueue(self.state, self.store())
 
     def feed(self, session: str) -> MemoryFeed:
         """Create the feed of a session."""

@@ -49,7 +49,8 @@ class QueueVerbs(LimitVerbs):
         if base < tail.base:
             reach = _reach(queue, min(32, tail.count + 1), tail.count + 1) if tail.count else 0
             ids = [raw.decode() for raw in takewhile(is_plain, queue[: -min(reach, tail.count) - 1 : -1])]
-            self._state.note_claim(tail.session, tail.base, ids)
+            if ids or not tail.quiet:
+                self._state.note_claim(tail.session, tail.base, ids)
             refs = tuple(tail.refs(ids))
             return self._claim(attrs.evolve(request, refs=refs, look=1), reach)
         if base > tail.base:

@@ -132,6 +132,12 @@ class MemoryState:
         """Record a claim, instead of the last one of its session."""
         self.claimed[session] = base, ids, self.now() + RECORD_KEPT
 
+    def keep_claim(self, session: str, seconds: float) -> None:
+        """Keep the record of a session only for so long."""
+        if session in self.claimed:
+            base, ids, _ = self.claimed[session]
+            self.claimed[session] = base, ids, self.now() + seconds
+
     # -- hashes ---------------------------------------------------------------------------------------
 
     def value(self, key: str) -> Fields | bytes | None:

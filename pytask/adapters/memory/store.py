@@ -9,7 +9,7 @@ from pytask.adapters.memory.reload_verbs import ReloadVerbs
 from pytask.adapters.memory.run_verbs import RunVerbs
 from pytask.adapters.memory.schedule_verbs import MemoryTimetable
 from pytask.adapters.memory.state import MemoryState
-from pytask.adapters.rules import Retention
+from pytask.adapters.rules import RECORD_LEFT, Retention
 from pytask.domain.figures import WorkerInfo
 
 
@@ -37,7 +37,7 @@ class MemoryStore(QueueVerbs, RunVerbs, ReloadVerbs, ControlVerbs, MonitorVerbs)
         """Remove this worker's entry."""
         self._state.workers.pop(session, None)
         self._state.infos.pop(session, None)
-        self._state.claimed.pop(session, None)
+        self._state.keep_claim(session, RECORD_LEFT)
 
     def ping(self, session: str) -> None:
         """Publish to the feed of that session."""

@@ -13,6 +13,7 @@ from pytask.adapters.redis.connection import Durability
 from pytask.adapters.redis.coroutine_client import CoroutineClients
 from pytask.adapters.redis.pubsub import RedisFeed
 from pytask.adapters.redis.queue import RedisQueue
+from pytask.adapters.redis.scope import Scope
 from pytask.adapters.redis.slot_client import Topology
 from pytask.adapters.redis.store import RedisStore
 from pytask.adapters.redis.task_client import TaskClients
@@ -78,14 +79,20 @@ class RedisBackend:
 
     def store(self) -> RedisStore:
         """A store with its own connection."""
-        # A script may use only declared keys in a cluster.
-        tails = self._topology is None and not support.is_cluster(self._client)
         own = self._own("store")
-        return RedisStore(own, self.keys, self._options.retention, self._durability, tails=tails)
+        return RedisStore(own, self.keys, self._options.retention, self._durability, tails=self._tails)
+
+    @property
+    def _tails(self) -> bool:
+        # A script may use only declared keys in a cluster.
+        return self._topology is None and not support.is_cluster(self._client)
 
     def queue(self) -> RedisQueue:
         """A queue waiter; its socket timeout exceeds the blocking call."""
-        return RedisQueue(self._own("wait", WAIT_MARGIN), self.keys.queue)
+        # Where replicas must acknowledge a claim, it is sent with WAIT, which has its own time.
+        claims = self._tails and not self._durability.replicas
+        scope = Scope(self.keys, self._options.retention)
+        return RedisQueue(self._own("wait", WAIT_MARGIN), scope, claims=claims)
 
     def feed(self, session: str) -> RedisFeed:
         """A feed with its own subscription."""

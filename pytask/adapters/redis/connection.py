@@ -40,7 +40,7 @@ class Connection:
             try:
                 reply = self._send.execute_command(*call.command())
             except Exception as error:
-                if not _no_script(error):
+                if not no_script(error):
                     raise
                 reply = self._send.execute_command(*call.command(whole=True))
         except Exception as error:
@@ -72,7 +72,7 @@ class Connection:
         wait = [("wait", durability.replicas, max(1, int(durability.wait * 1000)))]
         wait = wait if durability.replicas else []
         replies = self._pipeline([*(call.command() for call in calls), *wait])
-        if any(_no_script(reply) for reply in replies):
+        if any(no_script(reply) for reply in replies):
             replies = self._pipeline([*(call.command(whole=True) for call in calls), *wait])
         for reply in replies:
             if isinstance(reply, Exception):
@@ -138,7 +138,7 @@ class Connection:
         return ours
 
 
-def _no_script(reply: object) -> bool:
+def no_script(reply: object) -> bool:
     """Whether the server lacks the script: redis-py removes the code from its errors, others do not."""
     return isinstance(reply, Exception) and (
         type(reply).__name__ == "NoScriptError" or "NOSCRIPT" in str(reply).upper()

@@ -1,13 +1,19 @@
-"""Waits for the queue without removing ids from it."""
+"""Waits for the queue without removing ids from it; and claims, without a round trip between."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from pytask.adapters.redis import errors
-from pytask.adapters.redis.fast_commands import direct
+from pytask.adapters.redis import errors, queue_calls, replies
+from pytask.adapters.redis.connection import no_script
+from pytask.adapters.redis.fast_commands import Direct, direct
+from pytask.adapters.redis.lua import ScriptCall
+from pytask.adapters.redis.scope import Scope
+from pytask.domain.errors import Unavailable
 from pytask.domain.messages import MAX_ID_BYTES
+from pytask.domain.record import Claim, ClaimRequest
 
 
 class RedisQueue:
@@ -16,43 +22,94 @@ class RedisQueue:
     The list does not change, so a lost reply loses no id.  Needs Redis 6.2.
     """
 
-    def __init__(self, client: Any, key: str) -> None:
+    def __init__(self, client: Any, scope: Scope, *, claims: bool = False) -> None:
+        self.ahead: list[bytes] | None = None
         self._send = direct(client)
-        self._key = key
+        self._scope = scope
+        self._key = scope.keys.queue
+        self._claims = claims and isinstance(self._send, Direct)
         self._blocks = True
         self._closed = False
         self._stale = False
 
+    @property
+    def claims(self) -> bool:
+        """Whether a claim can be sent behind a wait."""
+        return self._claims and self._blocks
+
     def wait(self, timeout: float) -> list[bytes] | None:
         """Wait up to `timeout` seconds: the next id as in `peek`, [] without one; None if it cannot block."""
-        if not self._blocks:
+        if self._polls():
             return None
+        try:
+            (found,) = self._sent([self._words(timeout)], timeout)
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            if self._closed and isinstance(error, Exception):
+                return []  # interrupted by `close`, for which the library raises various errors
+            self._failed(error)
+        if self._polls():
+            return None
+        return [] if found is None else [found[: MAX_ID_BYTES + 1]]
+
+    def claim(self, request: ClaimRequest, timeout: float) -> list[Claim]:
+        """Wait up to `timeout` seconds, and claim what stands at the tail then, also nothing.
+
+        Both are sent in one packet, so the server executes the claim as soon as the wait has ended.  Raises
+        `StoreError`; the claim may then have been applied, or be applied later.
+        """
+        self.ahead = None
+        tail, functions = request.tail, tuple(request.functions)
+        assert tail is not None, "a claim behind a wait does not know the ids"  # noqa: S101 - for mypy, too
+        call = queue_calls.claim(self._scope, request, functions)
+        try:
+            _, reply = self._sent([self._words(timeout), call.command()], timeout)
+            if no_script(reply):  # it was not applied
+                reply = self._send.execute_command(*call.command(whole=True))
+        except BaseException as error:
+            if self._closed and isinstance(error, Exception):
+                raise Unavailable("the worker has ended the wait") from error
+            self._failed(error, call)
+        claims, self.ahead = replies.tail_claims(tail, functions, reply)
+        return claims
+
+    def _polls(self) -> bool:
+        """Whether the caller must poll, because the server does not block."""
+        return not self._blocks
+
+    def _words(self, timeout: float) -> tuple[Any, ...]:
+        return ("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
+
+    def _sent(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
+        """The replies of a wait, and of what was sent behind it.  Raises an error but NOSCRIPT."""
         if self._stale:
             self._stale = False
             self._send.disconnect()
         began = time.monotonic()
-        try:
-            found = self._send.execute_command("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
-        except Exception as error:
-            if self._closed:
-                return []  # interrupted by `close`, for which the library raises various errors
-            ours = errors.translate(error)
-            if ours is not error:
-                self._send.disconnect()
-            raise ours from error
-        except BaseException:
-            self._send.disconnect()
-            raise
-        if found is None and time.monotonic() - began < timeout / 2:
+        if len(commands) == 1:
+            found = [self._send.execute_command(*commands[0])]
+        else:
+            found = self._send.send_all(commands)
+        for reply in found:
+            if isinstance(reply, Exception) and not no_script(reply):
+                raise reply
+        if found[0] is None and time.monotonic() - began < timeout / 2:
             self._blocks = False  # fakeredis replies at once
-            return None
-        return [] if found is None else [found[: MAX_ID_BYTES + 1]]
+        return found
+
+    def _failed(self, error: BaseException, call: ScriptCall[Any] | None = None) -> NoReturn:
+        """Drop the connection, on which replies may be on their way, and raise the error of pytask."""
+        self._send.disconnect()
+        if not isinstance(error, Exception):
+            raise error
+        script = ("", "") if call is None else (call.script.name, call.script.source[0])
+        ours = errors.translate(error, script)
+        raise ours from (None if ours is error else error)
 
     def reconnect(self) -> None:
         """Open a new connection for the next wait; a running wait is not interrupted."""
         self._stale = True
 
     def close(self) -> None:
-        """Drop the connection for good; a wait in another greenlet ends at once, with []."""
+        """Drop the connection for good; a wait in another greenlet ends at once, with [] or an error."""
         self._closed = True
         self._send.disconnect()

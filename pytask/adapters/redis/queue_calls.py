@@ -57,6 +57,7 @@ def claim(scope: Scope, request: ClaimRequest, functions: Sequence[str]) -> Scri
         session=tail.session,
         base=tail.base,
         take=tail.count,
+        quiet=tail.quiet,
         line=scope.line_from(Trigger.CLAIM, who=request.worker),
         kept=scope.kept,
         event=run_event(Event.RUNNING, request.worker),

@@ -21,7 +21,7 @@ from pytask.adapters.redis.registry import Registry
 from pytask.adapters.redis.scope import Scope
 from pytask.adapters.redis.sweeps import Sweeps
 from pytask.adapters.redis.timetable import Timetable
-from pytask.adapters.rules import Retention
+from pytask.adapters.rules import RECORD_LEFT, Retention
 from pytask.domain.figures import WorkerInfo
 from pytask.domain.limits import Rules
 from pytask.domain.messages import Command, IdFault
@@ -305,7 +305,7 @@ class RedisStore:
             [
                 ("ZREM", keys.workers, session),
                 ("HDEL", keys.worker_info, session),
-                ("DEL", keys.claimed(session)),
+                ("EXPIRE", keys.claimed(session), RECORD_LEFT),
             ]
         )
 

@@ -3,6 +3,9 @@
 A claim removes ids from the queue even if its answer is lost, so it is repeated with the same run ids.  What
 it took from the tail nobody knows without an answer: the claim stays open, and is closed before the next one.
 
+An idle worker sends a claim behind its wait for the queue.  That is only the first sending of a claim that is
+repeated and closed like any other.
+
 An answer over the limit of a proxy, or over client-output-buffer-limit, is lost each time.  Then the tasks
 with little data are started, and the data of each other task is requested separately.
 """
@@ -18,7 +21,7 @@ import gevent
 
 from pytask.domain.errors import StoreError, may_be_size
 from pytask.domain.leases import Lease
-from pytask.domain.ports import Store
+from pytask.domain.ports import Queue, Store
 from pytask.domain.record import LONGEST_SAVED, Claim, ClaimRequest, RunRef, Tail
 from pytask.domain.timing import CLAIM_BATCH
 from pytask.logger import get_logger
@@ -63,6 +66,8 @@ class Claims:
         self.most = CLAIM_BATCH
         self.refused = 0  # tasks whose data never arrived
         self.ended = False
+        self.ahead: list[bytes] | None = None  # what the last answer told of the ids behind it
+        self.waiting = False  # whether a claim is on its way behind a wait
         self._held_since: float | None = None  # since when claims are not answered
         self._open: Tail | None = None  # a claim of the tail without an answer
 
@@ -84,11 +89,14 @@ class Claims:
         refs = tuple(RunRef(task_id, self._ids.next_run()) for task_id in ids)
         return self._claim(self._request(refs, source), sent_at)
 
-    def claim_tail(self, count: int, sent_at: float) -> list[Claim]:
-        """Claim what stands at the tail of the queue, `count` ids at the most.  Raises `StoreError`."""
+    def claim_tail(self, count: int, sent_at: float, queue: Queue | None = None) -> list[Claim]:
+        """Claim what stands at the tail of the queue, `count` ids at the most.  Raises `StoreError`.
+
+        With a `queue` it is claimed when a wait for that has ended, with what holds now.
+        """
         self.close_open()
         tail = Tail(self._ids.id, self._ids.reserve(count), count)
-        return self._claim(self._request((), None, tail), sent_at)
+        return self._claim(self._request((), None, tail), sent_at, queue)
 
     def close_open(self) -> None:
         """Release what a claim took that was never answered, and let it take no more if it comes late.
@@ -113,10 +121,10 @@ class Claims:
                 gevent.sleep(self._lease.timing.tick)
         return None
 
-    def _claim(self, request: ClaimRequest, sent_at: float) -> list[Claim]:
+    def _claim(self, request: ClaimRequest, sent_at: float, queue: Queue | None = None) -> list[Claim]:
         if not self._careful:
             self._refusals.forget()
-        claims = self._ask(request, sent_at)
+        claims = self._ask(request, sent_at, behind=[] if queue is None else [queue])
         if claims is None:
             claims = self._ask_without_data(request)
         self.most = min(CLAIM_BATCH, 2 * self.most)
@@ -177,11 +185,17 @@ class Claims:
         )
 
     def _ask(
-        self, request: ClaimRequest, sent_at: float, *, size: int = 0, known: bool = False
+        self,
+        request: ClaimRequest,
+        sent_at: float,
+        *,
+        size: int = 0,
+        known: bool = False,
+        behind: list[Queue] | None = None,
     ) -> list[Claim] | None:
         """The answer, after retries if necessary; None once it is proven that none will arrive."""
         # Partials are a microsecond faster than closures, on every claim.
-        call, give_up = partial(self._store.claim, request), partial(self._give_up, sent_at, size, known)
+        call, give_up = partial(self._send, request, behind), partial(self._give_up, sent_at, size, known)
         try:
             claims = until_answered(call, give_up, self._lease.timing.tick)
         except Exception:
@@ -193,15 +207,35 @@ class Claims:
             self._refusals.taken(partial(_data_of, claims))
         return claims
 
+    def _send(self, request: ClaimRequest, behind: list[Queue] | None = None) -> list[Claim]:
+        """Send it once: the first time behind the wait for a queue, if there is one."""
+        if behind:
+            return self._send_behind(behind.pop(), request)
+        claims = self._store.claim(request)
+        self.ahead = self._store.ahead
+        return claims
+
+    def _send_behind(self, queue: Queue, request: ClaimRequest) -> list[Claim]:
+        quiet = attrs.evolve(request, tail=request.tail and attrs.evolve(request.tail, quiet=True))
+        self.waiting = True
+        try:
+            claims = queue.claim(quiet, self._lease.timing.block)
+        finally:
+            self.waiting = False
+        self.ahead = queue.ahead
+        return claims
+
     def _give_up(self, sent_at: float, size: int, known: bool, error: StoreError) -> bool:
         now = self._hold()
+        if self.ended:
+            raise error  # also where the worker has ended the wait: what was taken is released
         if not may_be_size(error):
             raise error
         last = self._lease.last_ok
         if self._refusals.refused(error, last, now, size=size, alone=size > 0) or known:
             return True
         # The gate is checked before every attempt: a retry may be much later than the first.
-        if self.ended or not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
+        if not self._lease.may_claim(now) or not self._lease.claim_holds(sent_at, now):
             raise error
         return False
 
@@ -219,7 +253,7 @@ class Claims:
     def _ask_without_data(self, request: ClaimRequest) -> list[Claim]:
         """The same claim, with little data in the answer and without the ids after the batch."""
         try:
-            claims = self._store.claim(attrs.evolve(request, max_data=LARGE, max_saved=LARGE, look=0))
+            claims = self._send(attrs.evolve(request, max_data=LARGE, max_saved=LARGE, look=0))
         except Exception:
             # The data is not the cause: smaller claims identify the faulty task.
             self.most = max(1, (request.tail.count if request.tail else len(request.refs)) // 8)

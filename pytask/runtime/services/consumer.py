@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 
 import attrs
@@ -108,7 +109,7 @@ class Consumer:
             log.error("cannot claim tasks; retrying", exc_info=error)
         self._capacity.release(self)  # release reserved slots for other partitions
         self._store.reset()
-        return self._lease.timing.call_timeout / 3
+        return 0.0 if self._ended else self._lease.timing.call_timeout / 3
 
     def end(self) -> None:
         """Stop claiming.  `close` ends a blocking wait by closing its connection."""
@@ -118,7 +119,7 @@ class Consumer:
     @property
     def waiting(self) -> bool:
         """Whether it is in a blocking wait, which may be ended by closing its connection."""
-        return self._waiting
+        return self._waiting or self.claims.waiting
 
     @property
     def free(self) -> int:
@@ -142,6 +143,10 @@ class Consumer:
     def _step(self) -> None:
         progress = self._parked()
         seen, handled = self.consume()
+        if not (seen or handled or progress) and self._may_claim_behind:
+            seen, handled = self._consume_tail(min(self.free, self.claims.most), self._queue)
+            if not seen:
+                return  # nothing came, or others were quicker
         if handled or progress:
             self._pause = POLL_FIRST
             if not self._ahead:
@@ -152,6 +157,17 @@ class Consumer:
             # Nothing claimable, or no blocking wait possible: poll a little later.
             gevent.sleep(self._pause * self._uniform(0.75, 1.25))
             self._pause = min(2 * self._pause, POLL_LAST)
+
+    @property
+    def _may_claim_behind(self) -> bool:
+        """Whether the wait may carry a claim: nothing that it asks for can change while it waits.
+
+        So not if other partitions share the slots, nor while a task runs here: that one may block all others,
+        also what the claim would bring, or take the place of a quarantined one.
+        """
+        alone = not self._capacity.shared and not self._executor.queued
+        can = alone and self._store.tails and self._queue.claims
+        return can and not self._ended and self.free > 0 and self._lease.may_claim(self._clock())
 
     def _wait_for_room(self) -> None:
         self._room.clear()
@@ -231,12 +247,14 @@ class Consumer:
         """Whether the next id can be a task, as far as it is known."""
         return not self._ahead or not isinstance(read_id(self._ahead[0]), IdFault)
 
-    def _consume_tail(self, limit: int) -> tuple[int, int]:
+    def _consume_tail(self, limit: int, queue: Queue | None = None) -> tuple[int, int]:
+        """Claim the tail, now or when a wait for the `queue` has ended."""
         ahead, self._ahead = self._ahead, None
         claims: list[Claim] = []
         handled = 0
-        if ahead is None or ahead:
-            claims, handled = self._claim_and_take(lambda at: self.claims.claim_tail(limit, at), limit, None)
+        if ahead is None or ahead or queue is not None:
+            claim = partial(self.claims.claim_tail, limit, queue=queue)
+            claims, handled = self._claim_and_take(claim, limit, None)
         elif self._capacity.shared:
             self._capacity.release(self)
         if not claims and not self._ahead:
@@ -268,13 +286,14 @@ class Consumer:
         try:
             claims = claim(sent_at)
             if source is None:
-                self._ahead = self._store.ahead
+                self._ahead = self.claims.ahead
+            shut = self._shut()
             # Won tasks first: an error while another id is rejected must not leave them unstarted.
             won = [one for one in claims if one.won]
             whole, large = self.claims.apart(won)
             for one in chain(whole, self.claims.completed(large, source, sent_at)):
                 # A failover happened meanwhile: the new server may not know this claim.
-                self._begin(one, sent_at, stale=generation != self._lease.generation)
+                self._begin(one, sent_at, stale=shut or generation != self._lease.generation)
             handled = len(won)
             self._capacity.took(handled)
             if handled < len(claims):
@@ -283,6 +302,10 @@ class Consumer:
         finally:
             self._capacity.release(self)
         return claims, handled
+
+    def _shut(self) -> bool:
+        """Whether nothing may be claimed any more, as an answer arrives."""
+        return self._capacity.closed or not self._lease.may_claim(self._clock())
 
     def _begin(self, claim: Claim, sent_at: float, *, stale: bool) -> None:
         if self._ended or stale or not self._lease.claim_holds(sent_at, self._clock()):

@@ -109,11 +109,23 @@ GOOD = {
 
 
 class FakeQueue:
-    """Answers each wait from a list, then None: it cannot block."""
+    """Answers each wait from a list, then None: it cannot block.
 
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.waits = 0
+    What the functions in `behind` return is the answer of a claim behind a wait, with the ids after it.
+    """
+
+    def __init__(self, *answers, behind=()):
+        self.answers, self.behind = list(answers), list(behind)
+        self.waits, self.requests = 0, []
+
+    @property
+    def claims(self):
+        return bool(self.behind)
+
+    def claim(self, request, timeout):
+        self.requests.append(request)
+        claims, self.ahead = self.behind.pop(0)(request)
+        return claims
 
     def wait(self, timeout):
         self.waits += 1

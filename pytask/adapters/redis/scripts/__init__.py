@@ -115,6 +115,7 @@ def claim(
     session: Text,  # "": the hashes are named; else none is, and what stands at the tail is claimed
     base: Number,
     take: Number,
+    quiet: Flag,  # where nothing stands there, no record is left
     line: Text,
     kept: Number,
     event: ThreeTexts,

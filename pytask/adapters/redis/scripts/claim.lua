@@ -9,6 +9,8 @@
 -- the run is still theirs, else with MOVED.  A call with a smaller base is one that comes late: others have
 -- followed it, so nobody waits for its answer, and it claims nothing.  With `take` 0 the caller closes a call: what it
 -- took is answered as in a repeat, and if it comes later it finds the record, and claims nothing.
+-- A `quiet` call is the first of its base, behind a wait of the caller: it leaves no record of nothing, since an idle worker
+-- sends one every two seconds.  So a repeat must not be quiet: the first call may come after it.
 --
 -- Refuses with OTHERSERVER, before any write, where another server answers.
 -- Returns two strings: words, and bytes whose lengths are among the words, in order.  The words, for each
@@ -97,7 +99,7 @@ end
 local n, named = #ids, session ~= '' and table.concat(ids, '\n') or nil
 if n == 0 then
   -- Also of nothing: a call that comes late must not claim after its repeat was answered.
-  if fresh then call('SET', record, whole(base), 'EX', record_kept) end
+  if fresh and not quiet then call('SET', record, whole(base), 'EX', record_kept) end
   local follows = (window[1] or ''):sub(1, longest_id + 1)
   return {at > 0 and #follows .. '' or '', follows, '', fresh and 1 or 0}
 end
