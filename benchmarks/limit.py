@@ -87,6 +87,7 @@ class Loop:
             session=SESSION,
             base=self.started,
             take=most,
+            quiet=False,
             line=CLAIM_LINE,
             kept=KEPT,
             event=RUNNING_EVENT,

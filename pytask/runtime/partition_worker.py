@@ -294,12 +294,16 @@ class PartitionWorker:
         if not consumer_ended():
             return False
         self.executor.hand_back_all()  # a claim in flight may have been answered
-        return self.idle and not self.committer.pending
+        return self._released and not self.committer.pending
+
+    @property
+    def _released(self) -> bool:
+        return not self.executor.living and not self.lease.settling
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs and nothing waits for its release."""
-        return not self.executor.living and not self.lease.settling
+        """Whether nothing runs, nothing waits for its release, and no claim may have taken something."""
+        return self._released and not self.consumer.claims.open
 
     def deregister(self, timeout: float) -> None:
         """Remove the entry from `pytask:workers`, if the server answers within `timeout` seconds."""

@@ -319,7 +319,7 @@ class Worker:
                 partition.drained(self._consumer_of(index)) for index, partition in enumerate(self.partitions)
             ]
             if all(looks):
-                return True
+                break  # a claim that could not be closed is not waited for any longer
             gevent.sleep(DRAIN_STEP)
         return all(partition.idle for partition in self.partitions)
 

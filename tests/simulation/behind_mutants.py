@@ -53,7 +53,8 @@ def _new_numbers(self, queue, request):
 
 
 def _open_at_end(self):
-    """A worker that ends its wait for good does not close the claim behind it."""
+    """A worker that ends its wait for good forgets the claim behind it."""
+    self._open = None
 
 
 def _leave(self, session):
@@ -74,7 +75,7 @@ BEHIND_MUTANTS = {
     "behind_forgotten": ("without an answer it is not closed", ((Claims, "_send_behind", _forgotten),)),
     "behind_new_numbers": ("its repeat is another claim", ((Claims, "_send_behind", _new_numbers),)),
     "behind_open_at_end": (
-        "a worker that leaves does not close it",
+        "a worker that leaves forgets it",
         ((Claims, "close_at_end", _open_at_end),),
     ),
     "behind_record_leaves": ("its record goes with the worker", ((MemoryStore, "leave", _leave),)),

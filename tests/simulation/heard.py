@@ -42,4 +42,4 @@ class Heard:
         if process.dead or process.leaving or process.stopped or process.hog is not None:
             return False
         consumer = process.worker.partitions[0].consumer
-        return consumer.claims._open is None and consumer.claims.held == 0
+        return not consumer.claims.open and consumer.claims.held == 0

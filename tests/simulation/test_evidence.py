@@ -77,7 +77,7 @@ def test_a_second_wait_for_one_time_is_seen(evidence):
 def test_a_run_that_its_worker_never_heard_of_is_nobodys(evidence, told, state, found):
     claim = SimpleNamespace(run="w0s1:1", won=True)
     excuses = {"dead": False, "clean": False, "leaving": False, "stopped": False, "hog": None} | state
-    claims = SimpleNamespace(_open=state.get("open"), held=0)
+    claims = SimpleNamespace(open="open" in state, held=0)
     lane = SimpleNamespace(consumer=SimpleNamespace(claims=claims))
     process = SimpleNamespace(name="w0", worker=SimpleNamespace(partitions=[lane]), **excuses)
     evidence._world.everyone = [process]

@@ -80,6 +80,11 @@ class Claims:
         """Seconds for which no claim has been answered; 0 if the last one was."""
         return 0.0 if self._held_since is None else self._clock() - self._held_since
 
+    @property
+    def open(self) -> bool:
+        """Whether a claim has not been answered, so that nobody knows what it took."""
+        return self._open is not None
+
     def nothing_waits(self) -> None:
         """There is nothing to claim."""
         self._held_since = None

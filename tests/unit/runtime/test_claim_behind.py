@@ -6,12 +6,15 @@ Between the wait and the answer lie up to two seconds in which anything may chan
 import attrs
 import pytest
 
+import pytask
+from pytask.adapters.memory.backend import MemoryBackend
+from pytask.adapters.memory.store import MemoryStore
 from pytask.domain.errors import Unavailable
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.record import Incarnation, Tail
-from pytask.domain.timing import CLAIM_BATCH
+from pytask.domain.timing import CLAIM_BATCH, Timing
 from pytask.runtime.services import consumer as consumers
-from tests.unit.runtime.fakes import FakeQueue, switch
+from tests.unit.runtime.fakes import FakeQueue, switch, until
 from tests.unit.runtime.test_consumer_tail import F, TailWorld, demo  # noqa: F401 - a fixture
 
 QUIET = Tail("s1", CLAIM_BATCH, CLAIM_BATCH, quiet=True)  # after the first claim, of the queue at the start
@@ -299,3 +302,33 @@ def test_what_cannot_start_is_put_aside(world):
     queue = world.waiter(lambda: world.push("strange", function="strange"))
     world.consumer(queue)._pass()
     assert [args[:2] for args in world.store.asked("park")] == [("strange", "strange")]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_worker_that_cannot_close_a_claim_has_not_released_all(monkeypatch, answered):
+    lost = [True]
+
+    class Plain(pytask.Task):
+        class Config:
+            NAME = "plain"
+
+        def start(self):
+            pass
+
+    class Lossy(MemoryStore):
+        def claim(self, request):
+            if lost:
+                raise Unavailable("no answer")
+            return super().claim(request)
+
+    backend = MemoryBackend()
+    monkeypatch.setattr(backend, "store", lambda: Lossy(backend.state, backend._retention))
+    app = pytask.PyTask(backend, timing=Timing().scaled(0.01))
+    app.add_task(Plain)
+    app.start()
+    backend.push("a", "plain")
+    consumer = app._worker.partitions[0].consumer
+    until(lambda: consumer.claims.open)
+    if answered:
+        lost.clear()
+    assert app.stop() is answered
