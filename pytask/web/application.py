@@ -101,6 +101,8 @@ def _told(
 ) -> None:
     """An error of pytask as a page: what, why, and the fix."""
     resp.status = next(status for kind, status in STATUS if isinstance(error, kind))
+    if isinstance(error, NoSuchTask):
+        resp.set_header("HX-Refresh", "true")  # a part of its page: nothing of it is true any more
     _write(site, req, resp, error.code, str(error).partition("] ")[2])
 
 

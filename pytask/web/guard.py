@@ -10,8 +10,12 @@ from urllib.parse import urlsplit
 import falcon
 
 from pytask.domain.errors import InsideWorker
+from pytask.domain.history import escaped
+from pytask.logger import get_logger
 from pytask.web.access import Passwords, Right, User
 from pytask.web.site import Site
+
+log = get_logger(__name__)
 
 COOKIE = "pytask_session"
 OPEN_PATHS = ("/login", "/static/")  # what is needed before a login
@@ -53,6 +57,7 @@ class Guard:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._scrapers: dict[str, str] = {}  # what the last scraper sent -> its login
+        self._refused = ""  # what the last one sent that was refused
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """Refuse what must not reach a page."""
@@ -127,8 +132,12 @@ class Guard:
             return known
         entry = access.check(name, password)
         if entry is None:
-            self._site.throttle.failed(*keys)
+            log.warning("the page refused a scrape as %s, from %s", escaped(name, 48), keys[1])
+            # It sends the same again and again; that must not keep out others at its address.
+            self._site.throttle.failed(*keys, again=self._refused == req.auth)
+            self._refused = req.auth or ""
             return None
+        self._site.throttle.passed(*keys)
         self._scrapers = {req.auth or "": self._site.sessions.open(name, entry.mark)}
         return entry.user
 

@@ -17,7 +17,7 @@ from functools import partial
 from pytask.client import Client
 from pytask.client.records import Count, Event, Gap
 from pytask.client.task_records import TaskInfo
-from pytask.domain.errors import PytaskError
+from pytask.domain.errors import PytaskError, Unavailable
 from pytask.logger import get_logger
 from pytask.web.watched import Watched
 
@@ -56,6 +56,11 @@ class Viewer:
             self._changed |= mine
             self._ready.set()
         return bool(mine)
+
+    def say(self, name: str) -> None:
+        """Tell what is no topic: `away`, Redis does not answer; `back`."""
+        self._changed.add(name)
+        self._ready.set()
 
     def end(self) -> None:
         """End the stream."""
@@ -107,6 +112,7 @@ class Hub:
         self._counted: tuple[float, Count | None] = (0.0, None)  # the same, while it is shown, and when
         self._forgotten = 0  # grows when what was counted must not be shown any more
         self._count = 0  # events since the last look
+        self._unread: Unavailable | None = None  # why the last look could not read
         self.rate: float | None = None  # events a second; None while nobody has looked for long enough
 
     def counted(self, now: float) -> Count | None:
@@ -172,10 +178,25 @@ class Hub:
             now = time.monotonic()
             counted, self._count = self._count, 0
             self.rate, last = counted / max(0.001, now - last), now
-            try:
-                self.look(now)
-            except PytaskError as error:
-                log.debug("the page could not look: %s", error)
+            self.look_or_tell(now)
+
+    def look_or_tell(self, now: float) -> None:
+        """Look; while Redis does not answer tell so, or what is shown would pass for what is."""
+        away, self._unread = self._unread is not None, None
+        try:
+            self.look(now)
+        except Unavailable as error:
+            self._unread = error
+        except PytaskError as error:
+            log.debug("the page could not look: %s", error)
+        if self._unread is not None and not away:
+            log.warning("the page cannot read from Redis, and shows that: %s", self._unread)
+        if self._unread is not None or away:
+            with self._lock:
+                viewers = list(self._viewers)
+            for viewer in viewers:
+                viewer.say("back" if self._unread is None else "away")
+                viewer.fresh = True  # the next look tells it all topics
 
     def _still_needed(self, turn: int) -> bool:
         with self._lock:
@@ -220,6 +241,7 @@ class Hub:
             return self._watched.look(wanted, busy, now)
         except PytaskError as error:
             log.debug("the page could not look at tasks: %s", error)
+            self._unread = error if isinstance(error, Unavailable) else None
             with self._lock:
                 self._busy |= busy  # for the next look
             return {task: set() for task in wanted}

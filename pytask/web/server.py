@@ -119,8 +119,11 @@ class _Errors:
 
     def write(self, text: str) -> None:
         """A line, or a part of one."""
-        if text.strip():
-            log.warning("the page: %s", text.strip()[-2000:])
+        text = text.strip()
+        if len(text) > 2000:
+            text = f"{text[:500]} [...] {text[-1500:]}"  # it begins with the name of a traceback
+        if text:
+            log.warning("the page: %s", text)
 
     def flush(self) -> None:
         """Nothing is kept back."""

@@ -7,7 +7,9 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
 
 import attrs
 
@@ -83,8 +85,9 @@ class _Failures:
 class Throttle:
     """Slows down those who guess: after 5 failures each try waits, twice as long each time, up to a minute.
 
-    These count for a name from an address, so that nobody keeps a user out from elsewhere.  An address that
-    tries many names waits after 20 failures, and all addresses together have 60 failures a minute.
+    These count for a name from an address.  An address that tries many names waits after 20 failures, and all
+    addresses together have 60 failures a minute; but a name that has logged in from an address waits for its
+    own failures only, so that nobody keeps it out by guessing.  Of IPv6, the first 64 bits are an address.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -92,21 +95,25 @@ class Throttle:
         self._lock = threading.Lock()
         self._failed: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
         self._times: deque[float] = deque(maxlen=ALL)  # of the last failures of all
+        self._at_home: OrderedDict[tuple[str, ...], None] = OrderedDict()  # who has logged in where
 
     def wait(self, name: str, address: str) -> float:
         """Seconds until the next try may be made; 0 for now."""
-        now = self._clock()
+        now, keys = self._clock(), _keys(name, address)
         with self._lock:
-            known = [self._failed[key] for key in _keys(name, address) if key in self._failed]
-            everyone = self._times[0] + SPAN if len(self._times) == ALL else 0.0
+            alone = self._is_at_home(keys)
+            known = [self._failed[key] for key in [*keys][: 1 if alone else None] if key in self._failed]
+            everyone = self._times[0] + SPAN if len(self._times) == ALL and not alone else 0.0
             return max(0.0, everyone - now, *(one.until - now for one in known))
 
-    def failed(self, name: str, address: str) -> None:
-        """Count a failure."""
-        now = self._clock()
+    def failed(self, name: str, address: str, *, again: bool = False) -> None:
+        """Count a failure; `again`: with the same password as before, which is no guess."""
+        now, keys = self._clock(), _keys(name, address)
         with self._lock:
-            self._times.append(now)
-            for key, free in _keys(name, address).items():
+            alone = again or self._is_at_home(keys)
+            if not alone:
+                self._times.append(now)
+            for key, free in [*keys.items()][: 1 if alone else None]:
                 one = self._failed.setdefault(key, _Failures(0, now))
                 one.count = one.count + 1 if now - one.until < FORGOTTEN else 1
                 one.until = now + (_seconds(one.count - free) if one.count >= free else 0)
@@ -115,9 +122,17 @@ class Throttle:
                 self._failed.popitem(last=False)
 
     def passed(self, name: str, address: str) -> None:
-        """Forget the failures of this name from this address."""
+        """Forget the failures of this name from this address, where it is at home from now on."""
+        key = next(iter(_keys(name, address)))
         with self._lock:
-            self._failed.pop((address, name), None)
+            self._failed.pop(key, None)
+            self._at_home[key] = None
+            self._at_home.move_to_end(key)
+            while len(self._at_home) > MOST:
+                self._at_home.popitem(last=False)
+
+    def _is_at_home(self, keys: Iterable[tuple[str, ...]]) -> bool:
+        return next(iter(keys)) in self._at_home
 
 
 def _seconds(more: int) -> float:
@@ -126,5 +141,8 @@ def _seconds(more: int) -> float:
 
 
 def _keys(name: str, address: str) -> dict[tuple[str, ...], int]:
-    """What a failure counts for, and how many are free."""
+    """What a failure counts for, the name first, and how many are free."""
+    with suppress(ValueError):  # a socket of Unix has none
+        if ip_address(address).version == 6:  # who has one of them has 2**64
+            address = str(ip_network((address, 64), strict=False))
     return {(address, name): FREE, (address,): FREE_OF_ADDRESS}

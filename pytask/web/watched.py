@@ -35,6 +35,7 @@ class Watched:
         """Somebody has changed something, and wants to see it."""
         self._turn += 1
         self._read = (0.0, frozenset())
+        self._due.update(dict.fromkeys(self._due, 0.0))  # also of those that have ended
 
     def clear(self) -> None:
         """Nobody looks any more."""

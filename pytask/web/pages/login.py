@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
 import falcon
 
 from pytask.domain.history import escaped
+from pytask.domain.wording import counted
 from pytask.logger import get_logger
 from pytask.web.access import Passwords
 from pytask.web.forms import Form
@@ -41,14 +43,14 @@ class Login:
         name, peer = form.text("name").strip(), req.env.get("REMOTE_ADDR", "")
         keys = (name[:64], peer)
         with self._one:
-            left = site.throttle.wait(*keys)
+            left = math.ceil(site.throttle.wait(*keys))
             entry = None if left > 0 else access.check(name, form.text("password"))
             if left <= 0 and entry is None:
                 site.throttle.failed(*keys)
         if left > 0:
             resp.status = falcon.HTTP_429
-            resp.set_header("Retry-After", str(round(left + 0.5)))
-            site.show(req, resp, "login", {"fault": f"too many tries: wait {left:.0f} seconds"})
+            resp.set_header("Retry-After", str(left))
+            site.show(req, resp, "login", {"fault": f"too many tries: wait {counted(left, 'second')}"})
         elif entry is None:
             log.warning("the page refused a login as %s, from %s", escaped(name, 48), peer)
             resp.status = falcon.HTTP_401

@@ -120,6 +120,8 @@ class Task:
         site, part = self._site, req.get_param("part")
         task = site.task(task_id)
         sees = site.may(req.context.user, Right.PAYLOADS)
+        if part in ("payloads", "editor") and not sees:
+            raise falcon.HTTPForbidden(description="you may not see data, outputs and saved values")
         values: dict[str, Any] = {"task": task, "row": rows.task_row(task)}
         values |= {"draft": None, "fault": "", "stacks": None} | more
         if part in (None, "story", "buttons", "history"):

@@ -36,9 +36,12 @@
         this.missed = true;
         if (this.source && this.source.readyState === EventSource.CLOSED) {
           this.rest();
+          readAgain();  // without a login, a part leads to it
           setTimeout(() => document.hidden || this.open(), 5000);
         }
       };
+      this.source.addEventListener("away", () => pulse("Redis does not answer", false));
+      this.source.addEventListener("back", () => pulse("live", true));
       for (const type of TYPES) this.source.addEventListener(type, () => this.dispatchEvent(new Event(type)));
     }
 

@@ -206,3 +206,31 @@ def test_failures_of_all_addresses_together_have_a_rate():
     assert throttle.wait("ben", "peer") == 0
     throttle.failed("ben", "peer 7")
     assert throttle.wait("ben", "peer") == 0.5
+
+
+def test_who_has_logged_in_from_an_address_waits_for_own_failures_only():
+    throttle = Throttle(Clock())
+    throttle.passed("ann", "peer")
+    for number in range(100):
+        throttle.failed(f"name {number}", "peer" if number < 30 else f"peer {number}")
+    assert throttle.wait("ann", "peer") == 0
+    assert throttle.wait("ben", "peer") == throttle.wait("ann", "elsewhere") == 60
+    for _ in range(5):
+        throttle.failed("ann", "peer")
+    assert throttle.wait("ann", "peer") == 1
+
+
+def test_the_same_password_again_is_no_guess():
+    throttle = Throttle(Clock())
+    for _ in range(100):
+        throttle.failed("scraper", "peer", again=True)
+    assert throttle.wait("scraper", "peer") == 60
+    assert throttle.wait("ann", "peer") == 0
+
+
+def test_of_ipv6_the_first_half_is_an_address():
+    throttle = Throttle(Clock())
+    for number in range(5):
+        throttle.failed("ann", f"2001:db8::{number}")
+    assert throttle.wait("ann", "2001:db8::ffff") == 1
+    assert throttle.wait("ann", "2001:db8:0:1::") == 0

@@ -186,6 +186,16 @@ def test_a_scraper_sends_its_password_each_time(page, users, monkeypatch):
         assert site.get("/metrics", Authorization=wrong).status_code == 401
 
 
+def test_a_scraper_with_an_old_password_keeps_nobody_else_out(page, users, caplog):
+    site = page(access=users, metrics=lambda _environ, _start: [])
+    old = "Basic " + base64.b64encode(b"ben:password of old").decode()
+    for _ in range(30):
+        assert site.get("/metrics", Authorization=old).status_code == 401
+        site.site.throttle._failed.get(("127.0.0.1", "ben")).until = 0  # the wait is over
+    assert "refused a scrape as ben, from 127.0.0.1" in caplog.text
+    assert site.post("/login", {"name": "ann", "password": "password of ann"}).status_code == 303
+
+
 def test_users_of_a_proxy(page, client):
     client.start("f", id="a")
     site = page(access=Proxy("X-User", rights_of("view"), ("127.0.0.1",)))

@@ -344,3 +344,27 @@ def test_who_waits_for_the_same_shares_one_attempt_while_redis_is_away():
     assert len(attempts) == 1
     now[0] = 1.0
     assert cache.get("a", 1.0, lambda: 5) == 5
+
+
+@pytest.mark.parametrize("what", [(["overview"], None), (["task"], "a")])
+def test_while_redis_does_not_answer_viewers_are_told_so(hub, client, monkeypatch, caplog, what):
+    client.start("f", id="a")
+    viewer = hub.join(*what)
+    hub.look_or_tell(1.0)
+    viewer.wait(0)
+    with monkeypatch.context() as patch:
+
+        def gone(*_words):
+            raise Unavailable("no answer")
+
+        patch.setattr(client._driver, "send", gone)
+        for now in (1.2, 1.3):
+            hub.look_or_tell(now)
+            assert "away" in viewer.wait(0)
+    assert [record.levelname for record in caplog.records if "cannot read" in record.message] == ["WARNING"]
+    hub.look_or_tell(1.4)
+    assert "back" in viewer.wait(0)
+    hub.look_or_tell(1.5)
+    assert viewer.wait(0) == what[0]  # what it missed
+    hub.look_or_tell(1.6)
+    assert viewer.wait(0) == []

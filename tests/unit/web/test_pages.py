@@ -9,6 +9,7 @@ import pytest
 import pytask
 from pytask.client.records import Event, Frame, Stack, Stacks
 from pytask.domain.samples import Sample
+from pytask.web.access import Proxy, rights_of
 from pytask.web.drawing import lifecycle, lines, owners, timeline
 from pytask.web.pages import task
 from pytask.web.text import block, shown
@@ -424,3 +425,16 @@ def test_several_partitions_are_one_page(page, redis):
         asked = site.post("/tasks/choose", {"verb": "stop", "which": "all"}).text
         token = re.search(r'name="token" value="([^"]+)"', asked)[1]
         assert "20 stopped." in site.follow(site.post("/tasks/act", {"token": token})).text
+
+
+def test_a_part_of_a_task_that_is_gone_leads_to_its_page(page):
+    answer = page().get("/task?id=none&part=story")
+    assert (answer.status_code, answer.headers["hx-refresh"]) == (404, "true")
+
+
+@pytest.mark.parametrize("part", ["payloads", "editor"])
+def test_a_part_that_a_user_may_not_see_is_refused(page, client, part):
+    client.start("f", id="a")
+    site = page(access=Proxy("X-User", rights_of("view"), ("127.0.0.1",)))
+    assert site.get(f"/task?id=a&part={part}", **{"X-User": "ann"}).status_code == 403
+    assert site.get("/task?id=a&part=story", **{"X-User": "ann"}).status_code == 200
