@@ -126,7 +126,7 @@ class Foreground:
             self._level if clean else logging.INFO,
             "all tasks released"
             if clean
-            else "stopped before Redis acknowledged every release; a monitor recovers the rest",
+            else "stopped before Redis acknowledged every release or claim; a monitor recovers what is left",
         )
         return signals.received
 
@@ -141,6 +141,7 @@ class Foreground:
         return self._start(
             WorkerPorts(
                 hard_deadline=hard,
+                own_loop=True,
                 prefix=self._daemon.prefix,
                 on_failed=signals.wake,
                 standby=self._daemon.standby,

@@ -124,6 +124,7 @@ class PartitionWorkerPorts:
     clock: Callable[[], float]
     on_reached: Callable[[], None]  # after the first acknowledged renewal
     hard: bool  # whether the kernel ends the process at the deadline
+    own_loop: bool  # whether nothing but the worker and its tasks runs in the event loop
     prefix: str = ""  # of the session id
     life: Life = attrs.Factory(Life)
     schedules: Sequence[Defined] = ()  # those that the code defines
@@ -195,7 +196,7 @@ class PartitionWorker:
             store=self.connections.store(), queue=self.connections.queue, executor=self.executor,
             committer=self.committer, lease=self.lease, ids=self.session, clock=ports.clock,
             capacity=ports.capacity, log_throttle=self.log_throttle, uniform=ports.process.uniform,
-            on_other_server=self.connections.reconnect, on_delayed=self.timers.soon,
+            on_other_server=self.connections.reconnect, on_delayed=self.timers.soon, own_loop=ports.own_loop,
         ))  # fmt: skip
         self.controller = Controller(ControllerPorts(
             store=self.connections.store(), feed=self.connections.feed, executor=self.executor,

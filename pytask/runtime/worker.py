@@ -54,6 +54,7 @@ class WorkerPorts:
     """The process around a worker, and how it is notified of a failure."""
 
     hard_deadline: bool = False  # the kernel kills the process at the deadline
+    own_loop: bool = False  # nothing but the worker and its tasks runs in the event loop
     prefix: str = ""  # of its session ids, chosen by a supervisor
     clock: Callable[[], float] = steady
     process: Process = attrs.Factory(Process)
@@ -100,7 +101,7 @@ class Worker:
                 clock=ports.clock, used=ports.process.used, pause=settings.timing.heartbeat / 2
             ),
             process=ports.process, clock=ports.clock, on_reached=self._reached,
-            hard=ports.hard_deadline, prefix=ports.prefix, life=ports.life,
+            hard=ports.hard_deadline, own_loop=ports.own_loop, prefix=ports.prefix, life=ports.life,
             schedules=ports.schedules, tracing=Tracing(settings.name) if settings.traces else None,
         )  # fmt: skip
         count = len(backends)

@@ -114,8 +114,8 @@ class WorkerProcess(Caller):
         worker = Worker(
             [Backend(world, self)], self.settings, tasks, prestart,
             WorkerPorts(
-                hard_deadline=True, clock=self.clock, process=around, schedules=world.schedules(),
-                native=world.native,
+                hard_deadline=True, own_loop=True, clock=self.clock, process=around,
+                schedules=world.schedules(), native=world.native,
                 on_failed=lambda: world.broken(self, f"a service died: {worker.failed!r}"),
             ),
         )  # fmt: skip

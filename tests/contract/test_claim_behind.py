@@ -176,17 +176,31 @@ def test_errors_of_both_leave_the_connection_in_step(real, real_queue):
     assert said(real_queue.claim(asked(real, real.tail(1)), SOON)) == [("a", OK)]
 
 
-def test_a_claim_behind_a_wait_that_is_refused_may_have_been_applied(real):
-    """It counts as unanswered, and is closed: no run is left that nobody knows."""
+def test_what_is_claimed_behind_a_wait_that_is_refused_counts(real):
+    """Released, it would be claimed so again and again; in vain, the error is raised."""
     real.push("a")
     real.raw.acl_setuser("nowait", enabled=True, nopass=True, keys=["*"], channels=["*"],
                          commands=["+@all", "-blmove"])  # fmt: skip
     client = redis.Redis(host=HOST, port=real.server.port, username="nowait", password="any")
     queue, tail = RedisBackend(client, BackendOptions(call_timeout=SOON)).queue(), real.tail(1)
+    assert said(queue.claim(asked(real, tail), SOON)) == [("a", OK)]
     with pytest.raises(Denied):
-        queue.claim(asked(real, tail), SOON)
+        queue.claim(asked(real, real.tail(1)), SOON)
     queue.close()
-    assert said(real.claim_tail(closing(tail))) == [("a", ALREADY)]
+
+
+def test_one_unblocked_wait_does_not_make_the_worker_poll(real, real_queue):
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(real_queue.wait(20)))
+    waiting.start()
+    until(lambda: real.raw.info("clients")["blocked_clients"], "it waits")
+    (blocked,) = [one["id"] for one in real.raw.client_list() if "b" in one["flags"]]
+    real.raw.client_unblock(blocked)
+    waiting.join()
+    assert found == [[]]
+    assert real_queue.claims
+    real.push("a")
+    assert real_queue.wait(20) == [b"a"]
 
 
 def test_one_that_was_ended_is_closed_and_takes_nothing(real, real_queue):
@@ -261,6 +275,8 @@ def test_not_where_replicas_must_acknowledge_claims(real):
 def test_not_where_the_server_does_not_block():
     queue = RedisBackend(fakeredis.FakeRedis()).queue()
     assert queue.claims
+    assert queue.wait(SOON) == []  # somebody may have unblocked it
+    assert queue.claims
     assert queue.wait(SOON) is None
     assert not queue.claims
 
@@ -271,6 +287,8 @@ def test_a_first_one_where_the_server_does_not_block_is_answered():
     bench.push("a")
     assert said(queue.claim(asked(bench, bench.tail(2)), SOON)) == [("a", OK)]
     assert queue.claims  # the wait was for something
+    assert queue.claim(asked(bench, bench.tail(2)), SOON) == []
+    assert queue.claims
     assert queue.claim(asked(bench, bench.tail(2)), SOON) == []
     assert not queue.claims
     bench.close()

@@ -15,6 +15,8 @@ from pytask.domain.errors import Unavailable
 from pytask.domain.messages import MAX_ID_BYTES
 from pytask.domain.record import Claim, ClaimRequest
 
+EARLY = 2  # waits in a row that end at once, where a server does not block
+
 
 class RedisQueue:
     """Waits with a blocking move of the tail onto itself, which wakes every waiting worker.
@@ -28,14 +30,14 @@ class RedisQueue:
         self._scope = scope
         self._key = scope.keys.queue
         self._claims = claims and isinstance(self._send, Direct)
-        self._blocks = True
+        self._early = 0  # waits in a row that ended at once
         self._closed = False
         self._stale = False
 
     @property
     def claims(self) -> bool:
         """Whether a claim can be sent behind a wait."""
-        return self._claims and self._blocks
+        return self._claims and not self._polls()
 
     def wait(self, timeout: float) -> list[bytes] | None:
         """Wait up to `timeout` seconds: the next id as in `peek`, [] without one; None if it cannot block."""
@@ -62,25 +64,32 @@ class RedisQueue:
         assert tail is not None, "a claim behind a wait does not know the ids"  # noqa: S101 - for mypy, too
         call = queue_calls.claim(self._scope, request, functions)
         try:
-            _, reply = self._sent([self._words(timeout), call.command()], timeout)
+            waited, reply = self._sent([self._words(timeout), call.command()], timeout)
             if no_script(reply):  # it was not applied
                 reply = self._send.execute_command(*call.command(whole=True))
+            found = replies.tail_claims(tail, functions, reply)
+            if isinstance(waited, Exception) and not found[0]:
+                # What was claimed all the same counts: released, it would be claimed so again and again.
+                raise waited  # noqa: TRY301
         except BaseException as error:
             if self._closed and isinstance(error, Exception):
                 raise Unavailable("the worker has ended the wait") from error
             self._failed(error, call)
-        claims, self.ahead = replies.tail_claims(tail, functions, reply)
+        claims, self.ahead = found
         return claims
 
     def _polls(self) -> bool:
-        """Whether the caller must poll, because the server does not block."""
-        return not self._blocks
+        """Whether the caller must poll, because the server does not block.
+
+        Not after one wait that has ended early: somebody may have unblocked it, or set the server's clock.
+        """
+        return self._early >= EARLY
 
     def _words(self, timeout: float) -> tuple[Any, ...]:
         return ("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
 
     def _sent(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
-        """The replies of a wait, and of what was sent behind it.  Raises an error but NOSCRIPT."""
+        """The replies of a wait, and of what was sent behind it.  Raises the last error but NOSCRIPT."""
         if self._stale:
             self._stale = False
             self._send.disconnect()
@@ -89,11 +98,10 @@ class RedisQueue:
             found = [self._send.execute_command(*commands[0])]
         else:
             found = self._send.send_all(commands)
-        for reply in found:
-            if isinstance(reply, Exception) and not no_script(reply):
-                raise reply
-        if found[0] is None and time.monotonic() - began < timeout / 2:
-            self._blocks = False  # fakeredis replies at once
+        if isinstance(found[-1], Exception) and not no_script(found[-1]):
+            raise found[-1]
+        early = found[0] is None and time.monotonic() - began < timeout / 2  # fakeredis replies at once
+        self._early = self._early + 1 if early else 0
         return found
 
     def _failed(self, error: BaseException, call: ScriptCall[Any] | None = None) -> NoReturn:

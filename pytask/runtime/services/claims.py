@@ -34,6 +34,7 @@ from pytask.runtime.until_answered import until_answered
 log = get_logger(__name__)
 
 CLOSINGS = 3  # attempts of a worker that shuts down
+FAILED_WAITS = 3  # in a row, after which it is told
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +71,7 @@ class Claims:
         self.waiting = False  # whether a claim is on its way behind a wait
         self._held_since: float | None = None  # since when claims are not answered
         self._open: Tail | None = None  # a claim of the tail without an answer
+        self._failed_waits = 0  # in a row
 
     @property
     def _careful(self) -> bool:
@@ -118,12 +120,15 @@ class Claims:
 
     def close_at_end(self) -> None:
         """The same as the worker shuts down; without an answer its runs wait for the proof of its death."""
+        until = self._clock() + self._lease.timing.call_timeout
         for _ in range(CLOSINGS):
             try:
                 return self.close_open()
             except StoreError as error:
                 log.debug("could not close a claim: %s", error)
-                gevent.sleep(self._lease.timing.tick)
+            if self._clock() >= until:
+                break  # a server that hangs has the first one in its buffer
+            gevent.sleep(self._lease.timing.tick)
         return None
 
     def _claim(self, request: ClaimRequest, sent_at: float, queue: Queue | None = None) -> list[Claim]:
@@ -225,8 +230,14 @@ class Claims:
         self.waiting = True
         try:
             claims = queue.claim(quiet, self._lease.timing.block)
+        except StoreError as error:
+            self._failed_waits += 1
+            if self._failed_waits == FAILED_WAITS and not self.ended:
+                log.warning("waits for the queue fail, so tasks start later: %s", error)
+            raise
         finally:
             self.waiting = False
+        self._failed_waits = 0
         self.ahead = queue.ahead
         return claims
 

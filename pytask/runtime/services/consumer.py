@@ -47,6 +47,7 @@ class ConsumerPorts:
     log_throttle: LogThrottle
     on_other_server: Callable[[], None]  # another server may have taken over
     on_delayed: Callable[[float], None] = lambda _: None  # seconds until a task in the timers is due
+    own_loop: bool = False  # nothing but the worker and its tasks runs in the event loop
     uniform: Callable[[float, float], float] = random.uniform
 
 
@@ -77,6 +78,7 @@ class Consumer:
         self._log_throttle = ports.log_throttle
         self._back_until = -math.inf
         self._on_other_server = ports.on_other_server
+        self._own_loop = ports.own_loop
         self._aside = PutAside(ports.store, ports.committer, executor.tasks, ports.on_delayed)
         self._capacity.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
@@ -162,11 +164,13 @@ class Consumer:
     def _may_claim_behind(self) -> bool:
         """Whether the wait may carry a claim: nothing that it asks for can change while it waits.
 
-        So not if other partitions share the slots, nor while a task runs here: that one may block all others,
-        also what the claim would bring, or take the place of a quarantined one.
+        So not if other partitions share the slots, nor while a task runs here, pre-started or not, nor in the
+        loop of a program: those may block what the claim would bring, while another worker is idle; or take
+        the place of a quarantined one.
         """
-        alone = not self._capacity.shared and not self._executor.queued
-        can = alone and self._store.tails and self._queue.claims
+        executor = self._executor
+        alone = not self._capacity.shared and executor.living.keys() <= executor.monitor_ports.here
+        can = alone and self._own_loop and self._store.tails and self._queue.claims
         return can and not self._ended and self.free > 0 and self._lease.may_claim(self._clock())
 
     def _wait_for_room(self) -> None:

@@ -273,12 +273,20 @@ class World:
             "on_ping": lambda _: None, **quiet, **callbacks,
         }))  # fmt: skip
 
-    def consumer(self, queue=None, capacity=None, on_other_server=lambda: None, on_delayed=lambda _: None):
+    def consumer(
+        self,
+        queue=None,
+        capacity=None,
+        on_other_server=lambda: None,
+        on_delayed=lambda _: None,
+        own_loop=True,
+    ):
         self.capacity = capacity or self.capacity
         return Consumer(ConsumerPorts(
             store=self.store, queue=queue or FakeQueue(), executor=self.executor, committer=self.committer,
             lease=self.lease, ids=self.ids, clock=self.clock, capacity=self.capacity,
             log_throttle=self.log_throttle, on_other_server=on_other_server, on_delayed=on_delayed,
+            own_loop=own_loop,
         ))  # fmt: skip
 
     def presence(self, **shown):

@@ -134,9 +134,27 @@ def test_nor_where_nothing_may_be_claimed(world, why):
     assert not consumer._may_claim_behind
 
 
-def test_a_prestarted_task_does_not_make_it_busy(world):
+def test_not_while_a_prestarted_task_runs_that_is_no_monitor(world):
     world.launch("local", local=True)
-    assert world.consumer(world.waiter(None))._may_claim_behind
+    consumer = world.consumer(world.waiter(None))
+    assert not consumer._may_claim_behind
+    world.executor.monitor_ports.here.add("local")
+    assert consumer._may_claim_behind
+
+
+def test_not_in_the_loop_of_a_program(world):
+    assert not world.consumer(world.waiter(None), own_loop=False)._may_claim_behind
+
+
+def test_waits_that_fail_again_and_again_are_told_once(world, caplog):
+    def fails(_request):
+        raise consumers.Refused("NOPERM blmove", "NOPERM")
+
+    consumer = world.consumer(FakeQueue(behind=[fails] * 5))
+    for _ in range(5):
+        with pytest.raises(consumers.Refused):
+            consumer._pass()
+    assert caplog.text.count("waits for the queue fail, so tasks start later: ") == 1
 
 
 # -- what changes meanwhile ---------------------------------------------------------------------------------
