@@ -43,7 +43,7 @@ def of_the_fleet(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """Clocks, dead runs, parked tasks, monitors, releases."""
     yield from _clock(found)
     yield from _neighbors(remote)
-    yield from _silent(remote)
+    yield from _silent(remote, found)
     yield from _stuck(remote)
     yield from _orphans(remote)
     yield from _forgotten(remote)
@@ -92,8 +92,8 @@ def _neighbors(remote: Remote) -> Iterator[Finding]:
     )
 
 
-def _silent(remote: Remote) -> Iterator[Finding]:
-    """Workers that stopped reporting and own runs that a monitor will requeue."""
+def _silent(remote: Remote, found: Fleet) -> Iterator[Finding]:
+    """Workers that stopped reporting and own runs that a monitor will requeue, if a worker with one runs."""
     held = _held(remote)
     silent = [one for one in remote.tasks.workers() if one.session in held and not one.alive] if held else []
     for worker in sorted(silent, key=lambda one: (one.name, one.session))[:NAMED]:
@@ -103,9 +103,10 @@ def _silent(remote: Remote) -> Iterator[Finding]:
             code="PT097",
             what=f"worker {worker.name} has been silent for {ago(worker.silent)} and owns"
             f" {counted(number, 'run')}: {verb(number, 'its task is', 'its tasks are')} requeued after"
-            f" {expiry:g} s",
+            f" {expiry:g} s"
+            + ("" if found.alive else ", but only by a worker with a monitor, and none runs"),
             fix=f"check whether process {worker.pid} is alive on {worker.host}; if it is: pytask health"
-            " --live",
+            " --live" + ("" if found.alive else "; if not, start a worker: pytask run TARGET"),
         )
     if len(silent) > NAMED:
         yield Finding(
