@@ -95,6 +95,8 @@ def _neighbors(remote: Remote) -> Iterator[Finding]:
 def _silent(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """Workers that stopped reporting and own runs that a monitor will requeue, if a worker with one runs."""
     held = _held(remote)
+    swept = found.monitor is not None and found.monitor < 2 * Timing().sweep
+    lonely = not found.alive and not swept
     silent = [one for one in remote.tasks.workers() if one.session in held and not one.alive] if held else []
     for worker in sorted(silent, key=lambda one: (one.name, one.session))[:NAMED]:
         number = held[worker.session]
@@ -103,10 +105,9 @@ def _silent(remote: Remote, found: Fleet) -> Iterator[Finding]:
             code="PT097",
             what=f"worker {worker.name} has been silent for {ago(worker.silent)} and owns"
             f" {counted(number, 'run')}: {verb(number, 'its task is', 'its tasks are')} requeued after"
-            f" {expiry:g} s"
-            + ("" if found.alive else ", but only by a worker with a monitor, and none runs"),
+            f" {expiry:g} s" + (", but only by a worker with a monitor, and none runs" if lonely else ""),
             fix=f"check whether process {worker.pid} is alive on {worker.host}; if it is: pytask health"
-            " --live" + ("" if found.alive else "; if not, start a worker: pytask run TARGET"),
+            " --live" + ("; if not, start a worker: pytask run TARGET" if lonely else ""),
         )
     if len(silent) > NAMED:
         yield Finding(

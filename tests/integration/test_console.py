@@ -504,6 +504,11 @@ def test_many_silent_workers_are_not_all_listed(store, client, cli):
     )
     assert found[1].endswith("after 45 s")
     assert found[5] == "and 2 more workers are silent, and own runs"
+    client.zadd("pytask:monitors", {"m": now - 40})  # it has gone with them
+    found = json.loads(cli("doctor", "-o", "json").stdout)["items"]
+    alone = next(item for item in found if item["code"] == "PT097")
+    assert alone["what"].endswith("after 90 s, but only by a worker with a monitor, and none runs")
+    assert alone["fix"].endswith("; if not, start a worker: pytask run TARGET")
 
 
 def test_a_worker_of_another_release(store, client, cli):
