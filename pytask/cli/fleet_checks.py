@@ -95,8 +95,7 @@ def _neighbors(remote: Remote) -> Iterator[Finding]:
 def _silent(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """Workers that stopped reporting and own runs that a monitor will requeue, if a worker with one runs."""
     held = _held(remote)
-    swept = found.monitor is not None and found.monitor < 2 * Timing().sweep
-    lonely = not found.alive and not swept
+    lonely = not found.alive and not found.swept_lately
     silent = [one for one in remote.tasks.workers() if one.session in held and not one.alive] if held else []
     for worker in sorted(silent, key=lambda one: (one.name, one.session))[:NAMED]:
         number = held[worker.session]

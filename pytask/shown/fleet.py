@@ -13,6 +13,7 @@ from pytask.client.operations import Now, Op, ask, ask_all
 from pytask.client.partitions import Partitions
 from pytask.client.records import Count, Worker
 from pytask.domain.errors import StoreError
+from pytask.domain.timing import Timing
 
 INFO = ("server", "memory", "clients", "replication", "persistence", "keyspace")
 
@@ -27,6 +28,11 @@ class Fleet:
     server: Mapping[str, str]  # from INFO; empty if that is not allowed
     seconds: float  # one round trip
     clock: float = 0.0  # seconds that the clock of Redis is ahead of ours, where it was measured
+
+    @property
+    def swept_lately(self) -> bool:
+        """Whether a monitor has swept so recently that one probably still runs."""
+        return self.monitor is not None and self.monitor < 2 * Timing().sweep
 
     @property
     def alive(self) -> list[Worker]:

@@ -141,7 +141,7 @@ class WorkerProcess(Caller):
     def _stop(self) -> None:
         self.started.wait()  # as `run()` does, which looks for a signal then
         self.clean = self.worker is not None and self.worker.stop()
-        self.world.note(self, "left" if self.clean else "left, not all handed back")
+        self.world.note(self, "left" if self.clean else "left, not all released")
         self.kill("exit")
         wait_for_ever()
 

@@ -60,3 +60,17 @@ def make(request, servers):
     yield build
     for one in benches:
         one.close()
+
+
+@pytest.fixture
+def queue(bench):
+    made = bench.backend.queue()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def real_queue(real):
+    made = real.backend.queue()
+    yield made
+    made.close()

@@ -19,20 +19,6 @@ OK, ALREADY, MOVED = Verdict.OK, Verdict.ALREADY, Verdict.MOVED
 MOMENT = 0.05
 
 
-@pytest.fixture
-def queue(bench):
-    made = bench.backend.queue()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def real_queue(real):
-    made = real.backend.queue()
-    yield made
-    made.close()
-
-
 def quiet(tail):
     """As it is sent behind a wait; a repeat is `tail`."""
     return attrs.evolve(tail, quiet=True)

@@ -25,20 +25,6 @@ def feed(bench):
     opened.close()
 
 
-@pytest.fixture
-def queue(bench):
-    made = bench.backend.queue()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def real_queue(real):
-    made = real.backend.queue()
-    yield made
-    made.close()
-
-
 def received(feed, number):
     """The first `number` notices; fails where they do not come."""
     found = []

@@ -36,8 +36,7 @@ class Workers:
         counted, sessions = self._site.count(), self._site.workers()
         found = self._site.run(lambda partitions: fleet.read_fleet(partitions, counted, sessions))
         ordered = sorted(found.workers, key=lambda worker: (worker.alive, -worker.running))
-        swept = found.monitor is not None and found.monitor < 2 * Timing().sweep
-        monitored = swept or any(worker.monitor for worker in found.alive)
+        monitored = found.swept_lately or any(worker.monitor for worker in found.alive)
         return {
             "rows": [_row(worker, monitored=monitored) for worker in ordered[:SHOWN]],
             "more": max(0, len(ordered) - SHOWN),
