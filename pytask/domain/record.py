@@ -163,6 +163,9 @@ class Adoption:
     epoch: int
     paused: bool = False  # its owner has paused it
     group: str = ""  # in which it was claimed; "" for none
+    crashes: int = 0  # as its claim has read them, like the two below
+    restarts: int = 0
+    failed: str = ""  # the times of these restarts
 
 
 @attrs.frozen

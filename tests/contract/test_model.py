@@ -385,8 +385,9 @@ class Contract(RuleBasedStateMachine):
         backs=st.lists(recent, min_size=1, max_size=3),
         later=st.sampled_from((-1, 0, 1, 5000)),
         paused=st.booleans(),
+        counted=st.integers(0, 2),
     )
-    def adopt(self, backs, later, paused):
+    def adopt(self, backs, later, paused, counted):
         """Runs that their owner still has, newer or older than what Redis tells of the id."""
         refs = list(map(self.old, backs))
         self.on_hold -= {ref.id for ref in refs}
@@ -394,7 +395,16 @@ class Contract(RuleBasedStateMachine):
         def act(bench):
             known = [number({"epoch": bench.hash(r.id).get("epoch", "0").encode()}, "epoch") for r in refs]
             found = [
-                Adoption(r.id, r.run, max(0, e + later), paused) for r, e in zip(refs, known, strict=True)
+                Adoption(
+                    r.id,
+                    r.run,
+                    max(0, e + later),
+                    paused,
+                    crashes=counted,
+                    restarts=counted,
+                    failed="5" * counted,
+                )
+                for r, e in zip(refs, known, strict=True)
             ]
             return bench.store.adopt(found, "w")
 

@@ -114,6 +114,43 @@ def test_a_run_that_is_put_back_takes_away_the_time_that_it_waited_for(bench, te
     assert "not_before" not in bench.hash("a")
 
 
+@pytest.mark.parametrize(
+    ("known", "kept"),
+    [
+        ({}, {}),
+        (
+            {"crashes": 1, "restarts": 2, "failed": "7 8"},
+            {"crashes": "1", "restarts": "2", "restart_times": "7 8"},
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "older",
+    [
+        {},
+        {
+            "crashes": "3",
+            "crash_at": "5",
+            "lost_at": "5",
+            "restarts": "3",
+            "restart_times": "5 6 7",
+            "failed_at": "7",
+        },
+    ],
+)
+def test_a_run_that_is_put_back_brings_its_counts_along(bench, older, known, kept):
+    """Redis has lost the end before it and its claim: what that claim has read is newer than the hash."""
+    bench.push("a", epoch="5", **older)
+    assert bench.store.adopt([Adoption("a", "other:1", 6, **known)], "me") == [Verdict.OK]
+    counts = ("crashes", "restarts", "restart_times")
+    assert {name: value for name, value in bench.hash("a").items() if name in counts} == kept
+    assert not {"crash_at", "lost_at", "failed_at"} & bench.hash("a").keys() or known
+    # A hash that names this run has what its claim has read, and is left as it is.
+    bench.write("a", restarts="9")
+    assert bench.store.adopt([Adoption("a", "other:1", 6, **known)], "me") == [Verdict.OK]
+    assert bench.hash("a")["restarts"] == "9"
+
+
 def test_a_task_may_be_delayed_by_a_century(bench):
     assert delayed(bench, seconds=CENTURY).delay == pytest.approx(CENTURY, abs=20)
     found = bench.store.due()

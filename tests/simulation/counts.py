@@ -92,9 +92,11 @@ class Counts:
     def restore(self, snapshot):
         self._known = copy.deepcopy(snapshot)
 
-    def adopted(self, task_id):
-        """Its owner restored a run that has begun: what it waited for is over, whatever a failover took."""
-        known = self._of(task_id)
+    def adopted(self, task_id, run):
+        """Its owner restored a run that has begun, with its counts; what it waited for is over."""
+        known, began = self._of(task_id), self._began.get(run)
+        if began is not None:
+            known.restarts, known.times = began.restarts, began.times
         known.due, known.served, known.retry = 0.0, True, 0.0
 
     def scheduled(self, task_id, not_before):

@@ -137,7 +137,7 @@ class Evidence:
     def _adopted(self, process, adoption, verdict):
         if verdict is Verdict.OK:
             self.adopted += 1
-            self.counts.adopted(adoption.id)
+            self.counts.adopted(adoption.id, adoption.run)
             self.last[adoption.id] = adoption.run
             self._world.note(process, "put back", adoption.id, adoption.run)
 

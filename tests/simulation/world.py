@@ -461,7 +461,9 @@ class World:
 
     def flush(self):
         def client(_):
-            if not self.may_lose("runs"):
+            # A worker that has not reached Redis yet cannot know of the loss: it would store the schedules
+            # of its code at once (docs/guarantees.md names it).
+            if any(not process.last_ack for process in self.processes.values()) or not self.may_lose("runs"):
                 return
             self.note(None, "FLUSHALL")
             self._flushed_until = self.loop.time + SETTLE

@@ -90,6 +90,7 @@ class RunVerbs(Verbs):
             kept = () if text(fields, "control") == Verdict.STOP else ("control",)
             # The claim that the store has lost was the start of its `not_before`, see adopt.lua.
             state.erase(one.id, *kept, "not_before", "output", "error")
+            self._keep_counts(one)
         self._note(one.id, before, Trigger.ADOPT, worker)
         self._keep_pause(one, same=owner == one.run)
         state.expires.pop(one.id, None)
@@ -107,6 +108,17 @@ class RunVerbs(Verbs):
             state.lead(group)  # as that claim did
         self._announce_run(Event.RUNNING, RunRef(one.id, one.run), worker, one.epoch)
         return Verdict.OK
+
+    def _keep_counts(self, one: Adoption) -> None:
+        """What the owner's claim has read: the hash may have older counts."""
+        if one.crashes:
+            self._state.write(one.id, crashes=one.crashes)
+        else:
+            self._state.erase(one.id, "crashes", "crash_at", "lost_at")
+        if one.restarts:
+            self._state.write(one.id, restarts=one.restarts, restart_times=one.failed)
+        else:
+            self._state.erase(one.id, "restarts", "failed_at", "restart_times")
 
     def _keep_pause(self, one: Adoption, *, same: bool) -> None:
         """The owner knows whether its run is paused; of a pause that it may have missed it is told again."""

@@ -228,6 +228,9 @@ def adopt(scope: Scope, adoptions: Sequence[Adoption], worker: str) -> ScriptCal
         epochs=[one.epoch for one in adoptions],
         held_runs=[one.paused for one in adoptions],
         groups=[one.group for one in adoptions],
+        crash_counts=[one.crashes for one in adoptions],
+        restart_counts=[one.restarts for one in adoptions],
+        restart_times=[one.failed for one in adoptions],
     )
 
 

@@ -188,7 +188,7 @@ class Executor(Reports):
         for ref in refs:
             run = self.living.get(ref.id)
             if run is not None and run.ref == ref and not run.over:
-                found[ref] = Adoption(ref.id, ref.run, run.epoch, run.paused, run.group)
+                found[ref] = run.adoption
         return found
 
     def ask(self, task_id: str, stop_reason: StopReason) -> None:

@@ -16,7 +16,7 @@ from pytask.domain.control import StopReason
 from pytask.domain.errors import BadData
 from pytask.domain.occurrences import Scheduled, read_scheduled
 from pytask.domain.ports import Borrower
-from pytask.domain.record import Claim, InForce, RunRef
+from pytask.domain.record import NO_FIELDS, Adoption, Claim, InForce, RunRef
 from pytask.domain.task import Task
 from pytask.domain.task_class import is_async, takes_reason
 from pytask.logger import get_logger
@@ -104,14 +104,25 @@ class Run(TaskCalls):
         return self.claim.epoch
 
     @property
-    def group(self) -> str:
-        """The group in which it was claimed; "" for none."""
-        return "" if self.claim.fields is None else self.claim.fields.group
-
-    @property
     def attempt(self) -> int:
         """1 more than the restarts in a row before this run."""
         return 1 if self.claim.fields is None else 1 + max(0, self.claim.fields.restarts)
+
+    @property
+    def adoption(self) -> Adoption:
+        """The proof with which a Redis that has lost it puts it back."""
+        claim = self.claim
+        fields = claim.fields or NO_FIELDS
+        return Adoption(
+            id=self.id,
+            run=self.ref.run,
+            epoch=claim.epoch,
+            paused=self.paused,
+            group=fields.group,
+            crashes=claim.crashes,
+            restarts=max(0, fields.restarts),
+            failed=fields.failed,
+        )
 
     @property
     def scheduled(self) -> Scheduled | None:

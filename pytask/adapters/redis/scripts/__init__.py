@@ -249,6 +249,9 @@ def adopt(
     epochs: Numbers,
     held_runs: Flags,  # their owner has paused them
     groups: Texts,  # "" for none
+    crash_counts: Numbers,  # as their claims have read them, like the two below
+    restart_counts: Numbers,
+    restart_times: Texts,
 ) -> list[bytes]: ...
 
 

@@ -3,8 +3,9 @@
 -- Returns for each id OK, FENCED (another run exists that is not older) or GONE (the hash does not exist).
 --
 -- The epoch decides: it grows with every run of an id, so anything that the hash says about an earlier one was
--- over when ours was claimed.  A request to stop is kept, however: whether it was asked before our claim or
--- after the data went back is not known, and a stop must not be lost.  Begins with a write that needs no memory (see renew.lua).
+-- over when ours was claimed; the counts that our claim has read are newer.  A request to stop is kept, however: whether
+-- it was asked before our claim or after the data went back is not known, and a stop must not be lost.  Begins with a
+-- write that needs no memory (see renew.lua).
 --- include: names, time, now_us, whole, number, index, escaped, history, slots, kept_slots, hold, take_slots, wake, lead
 local REACH = 1024
 
@@ -23,6 +24,19 @@ local function keep_pause(i, id, hash, same, since, control)
   elseif since then
     call('HDEL', hash, 'paused')
     call('SREM', paused, id)
+  end
+end
+-- The counts as our claim has read them: those of the hash may be from before an end that Redis has lost with it.
+local function keep_counts(i, hash)
+  if crash_counts[i] > 0 then
+    call('HSET', hash, 'crashes', whole(crash_counts[i]))
+  else
+    call('HDEL', hash, 'crashes', 'crash_at', 'lost_at')
+  end
+  if restart_counts[i] > 0 then
+    call('HSET', hash, 'restarts', whole(restart_counts[i]), 'restart_times', restart_times[i])
+  else
+    call('HDEL', hash, 'restarts', 'failed_at', 'restart_times')
   end
 end
 local reply = {}
@@ -47,6 +61,7 @@ for i, hash in ipairs(hashes) do
         -- clock), no other run waits for it.
         call('HDEL', hash, 'not_before')
         if h[6] ~= stop then call('HDEL', hash, 'control') end
+        keep_counts(i, hash)
       else
         call('HSET', hash, 'state', running, 'last_update', now, noted(h[5], line))
       end
