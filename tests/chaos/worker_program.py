@@ -1,9 +1,9 @@
 # ruff: noqa: E402 - patching comes first
 """A worker under chaos: its tasks write to a file what they do, its scripts to a stream what they did."""
 
-from gevent import monkey
+from tests.support.patching import patch_all
 
-monkey.patch_all()
+patch_all()
 
 import argparse
 import asyncio

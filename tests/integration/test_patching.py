@@ -72,6 +72,28 @@ def test_what_the_command_itself_imports_first_holds_nothing(tmp_path):
     assert (shown.stdout, shown.stderr) == ("[]\n", "")
 
 
+def test_what_is_installed_is_read_once_for_all_listeners_of_the_patch(tmp_path):
+    info = tmp_path / "hearer-1.dist-info"
+    info.mkdir()
+    write(info / "METADATA", "Name: hearer\nVersion: 1\n")
+    write(info / "entry_points.txt", "[gevent.plugins.monkey.did_patch_module]\nhearer = hearer:hear\n")
+    write(tmp_path / "hearer.py", "heard = []\nhear = lambda event: heard.append(event.module_name)\n")
+    program = """
+        from importlib import metadata
+        reads, find = [], metadata.MetadataPathFinder.find_distributions
+        def counted(*args, **named):
+            reads.append(args)
+            return find(*args, **named)
+        metadata.MetadataPathFinder.find_distributions = counted
+        from pytask.runtime.process import patched
+        patched.patch({})
+        import hearer
+        print(len(reads), {"socket", "ssl", "time"} <= set(hearer.heard))
+        assert list(metadata.entry_points(group="gevent.plugins.monkey.did_patch_module")) and len(reads) > 1
+    """
+    assert done([sys.executable, write(tmp_path / "reads.py", program)], tmp_path).stdout == "1 True\n"
+
+
 def test_modules_imported_before_a_late_patch_are_named(tmp_path):
     write(tmp_path / "sender.py", "import time\nfrom ssl import SSLContext\nfrom time import sleep\n")
     program = """

@@ -1,9 +1,9 @@
 # ruff: noqa: E402 - patching comes first
 """A worker of the soak: its tasks write what they do to a file, and it tells its own size now and then."""
 
-from gevent import monkey
+from tests.support.patching import patch_all
 
-monkey.patch_all()
+patch_all()
 
 import argparse
 import gc

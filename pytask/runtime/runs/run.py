@@ -111,18 +111,11 @@ class Run(TaskCalls):
     @property
     def adoption(self) -> Adoption:
         """The proof with which a Redis that has lost it puts it back."""
-        claim = self.claim
-        fields = claim.fields or NO_FIELDS
+        claim, fields = self.claim, self.claim.fields or NO_FIELDS
         return Adoption(
-            id=self.id,
-            run=self.ref.run,
-            epoch=claim.epoch,
-            paused=self.paused,
-            group=fields.group,
-            crashes=claim.crashes,
-            restarts=max(0, fields.restarts),
-            failed=fields.failed,
-        )
+            self.id, self.ref.run, claim.epoch, self.paused, fields.group,
+            claim.crashes, max(0, fields.restarts), fields.failed,
+        )  # fmt: skip
 
     @property
     def scheduled(self) -> Scheduled | None:

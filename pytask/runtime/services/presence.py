@@ -58,6 +58,17 @@ class PresencePorts:
     schedules: Callable[[], Mapping[str, str]] = dict  # those that the code defines, with their digests
 
 
+@attrs.frozen(kw_only=True)
+class _Classes:
+    """What an entry tells of the task classes."""
+
+    of: Mapping[str, type[Task]]
+    names: tuple[str, ...]
+    secret: Mapping[str, tuple[str, ...]]  # the secret fields of their data
+    schemas: Mapping[str, Mapping[str, Any]]
+    restarts: Mapping[str, str]  # their policies, in words
+
+
 class Presence:
     """Publishes an entry in `pytask:workers` every heartbeat: for people, and for proofs of its death."""
 
@@ -85,6 +96,7 @@ class Presence:
         self._started = ports.wall()
         self._lag: float | None = None
         self._round_trip: float | None = None
+        self._facts: _Classes | None = None
 
     def run(self) -> None:
         """Run until stopped."""
@@ -111,8 +123,7 @@ class Presence:
 
     def info(self) -> WorkerInfo:
         """The current figures."""
-        known = self._executor.tasks
-        names = tuple(sorted(known))
+        classes = self._classes()
         tally, renewed = self._executor.tally, self._lease.living.oldest()
         return WorkerInfo(
             session=self._session(),
@@ -122,13 +133,13 @@ class Presence:
             lock=self._life.mark,
             unlocked=self._life.reason,
             running=len(self._executor.living),
-            functions=_fitting(names) if self._brief else names,
+            functions=_fitting(classes.names) if self._brief else classes.names,
             schedules=None if self._brief else tuple(self._schedules()),
             definitions={} if self._brief else self._schedules(),
             zones=self._zones,
-            secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
-            schemas={} if self._brief else _schemas(known),
-            restarts=_policies(known),
+            secret=classes.secret,
+            schemas={} if self._brief else classes.schemas,
+            restarts=classes.restarts,
             limits=dict(self._executor.rules),
             tasks=self._executor.queued,
             # While claims are paused, report no room to workers that rebalance.
@@ -162,11 +173,24 @@ class Presence:
             busiest=() if self._load is None else self._load.busiest,
         )
 
+    def _classes(self) -> _Classes:
+        """What the entry tells of the task classes, made anew only where these are others."""
+        known = self._executor.tasks
+        if self._facts is None or self._facts.of != known:
+            self._facts = _Classes(
+                of=dict(known),
+                names=tuple(sorted(known)),
+                secret={name: found for name, cls in known.items() if (found := secret_fields(cls))},
+                schemas=_schemas(known),
+                restarts=_policies(known),
+            )
+        return self._facts
+
     def _shown(self, by_function: dict[str, T]) -> dict[str, T]:
         """What an entry has of this, after one that named all functions was refused for its size."""
         if not self._brief:
             return by_function
-        fitting = set(_fitting(tuple(sorted(self._executor.tasks))))
+        fitting = set(_fitting(self._classes().names))
         return {name: value for name, value in by_function.items() if name in fitting}
 
     def show(self) -> None:

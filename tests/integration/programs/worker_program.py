@@ -3,7 +3,9 @@
 
 from gevent import monkey
 
-monkey.patch_all()
+from tests.support.patching import patch_all
+
+patch_all()
 
 import argparse
 import asyncio
