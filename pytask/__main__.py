@@ -13,12 +13,11 @@ def main() -> None:
     guard_imports()  # before any other import
     from pytask.runtime.process.init import leave_init
 
-    works = sys.argv[1:2] in (["run"], ["demo"], ["dev"])
-    if works:
+    if sys.argv[1:2] in (["run"], ["demo"], ["dev"]):
         leave_init()  # before gevent is there, and while this process is small
-    if not works:
-        # While modules are imported there is no garbage; looking for it takes a tenth of the time.
-        gc.set_threshold(100_000, *gc.get_threshold()[1:])
+    # While modules are imported there is no garbage; looking for it takes a tenth of the time.  A worker sets its own
+    # threshold when it starts, see `calm_collector`.
+    gc.set_threshold(100_000, *gc.get_threshold()[1:])
     from pytask.cli.main import main as command
 
     command()
