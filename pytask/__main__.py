@@ -20,7 +20,10 @@ def main() -> None:
     gc.set_threshold(100_000, *gc.get_threshold()[1:])
     from pytask.cli.main import main as command
 
-    command()
+    try:
+        command()
+    finally:
+        gc.freeze()  # at its end Python would look through all modules twice
 
 
 if __name__ == "__main__":
