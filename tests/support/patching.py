@@ -1,4 +1,7 @@
-"""gevent's patch for the many processes of the tests, without reading what is installed for each module."""
+"""gevent's patch for the many processes of the tests, which start and end as quickly as `pytask run`."""
+
+import atexit
+import gc
 
 from gevent import monkey
 
@@ -6,5 +9,7 @@ from pytask.runtime.process.patched import listeners_read_once
 
 
 def patch_all():
+    gc.set_threshold(100_000, *gc.get_threshold()[1:])  # see pytask/__main__.py
+    atexit.register(gc.freeze)
     with listeners_read_once():
         monkey.patch_all()
