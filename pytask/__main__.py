@@ -15,8 +15,8 @@ def main() -> None:
 
     if sys.argv[1:2] in (["run"], ["demo"], ["dev"]):
         leave_init()  # before gevent is there, and while this process is small
-    # While modules are imported there is no garbage; looking for it takes a tenth of the time.  A worker sets its own
-    # threshold when it starts, see `calm_collector`.
+    # While modules are imported there is no garbage; looking for it takes a tenth of the time.
+    # (A worker sets a threshold of its own when it starts, see `calm_collector`.)
     gc.set_threshold(100_000, *gc.get_threshold()[1:])
     from pytask.cli.main import main as command
 
