@@ -16,15 +16,17 @@ The first run builds `.venv` next to this file; later runs find it as it should 
 
 from __future__ import annotations  # so that an older Python gets as far as being told
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -120,12 +122,16 @@ def docs(_arguments: list[str]) -> int:
 
 
 def check(names: Iterable[str]) -> int:
-    """Run these lints, even after one has failed; 1 if any did."""
+    """Run these lints side by side, and show what each printed, in this order; 1 if any failed."""
     failed = []
-    for name in names:
-        print(f"--- {name}", flush=True)
-        if run(LINTS[name]) != 0:
-            failed.append(name)
+    with contextlib.ExitStack() as stack:
+        running = [(name, *stack.enter_context(background(LINTS[name]))) for name in names]
+        for name, child, output in running:
+            code = wait(child)
+            output.seek(0)
+            print(f"--- {name}\n{output.read().decode(errors='replace')}", end="", flush=True)
+            if code != 0:
+                failed.append(name)
     if failed:
         print(f"dev.py: lint failed: {', '.join(failed)}", file=sys.stderr, flush=True)
     return 1 if failed else 0
@@ -211,7 +217,23 @@ def run(command: list, stderr: int | None = None) -> int:
     Ctrl-C reaches the child by itself, so it is only waited for; a SIGTERM is handed on.
     """
     sys.stdout.flush()
-    child = subprocess.Popen(command, stderr=stderr)
+    return wait(subprocess.Popen(command, stderr=stderr))
+
+
+@contextlib.contextmanager
+def background(command: list) -> Iterator[tuple[subprocess.Popen, IO[bytes]]]:
+    """A command that runs meanwhile, and a file with its output; it is ended if it is not waited for."""
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield child, output
+        finally:
+            child.terminate()
+            wait(child)
+
+
+def wait(child: subprocess.Popen) -> int:
+    """The exit code of a child, as a shell tells it."""
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         while True:
