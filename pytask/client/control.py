@@ -18,7 +18,7 @@ from pytask.client.records import Outcome
 from pytask.client.task_records import TaskInfo, states_of
 from pytask.client.verbs import CHUNK, control
 from pytask.domain import lifecycle as life
-from pytask.domain.advice import Advice, Call, Typed
+from pytask.domain.advice import Advice, Call, see_why
 from pytask.domain.control import TABLE
 from pytask.domain.errors import NoListeners, TaskNotRunning, TaskRunning, TimedOut, WrongKeyType
 from pytask.domain.lifecycle import destination
@@ -299,10 +299,8 @@ def _late(
     """The error for a timeout, with the state and what will happen next."""
     task_id, state = outcome.id, None if task is None else task.state
     if task is not None and task.settling:
-        text = (
-            f"{task_id!r} was restarted, but its start() has not run for a second within {wait:.3g} s. See `"
-        )
-        return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
+        text = f"{task_id!r} was restarted, but its start() has not run for a second within {wait:.3g} s"
+        return TimedOut(see_why(text, task_id), state)
     listeners = outcome.listeners
     if listeners is None:
         partition = partitions.of(task_id)
@@ -318,14 +316,11 @@ def _late(
         return NoListeners(f"no worker is subscribed: {kept}. See `pytask workers`", state)
     is_now = state or "gone"
     if queued:
-        text = f"no worker claimed {task_id!r} within {wait:.3g} s: it is {is_now}. See `"
-        return TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), state)
-    stays = task is not None and task.control == command
-    stored = "remains stored" if stays else "is no longer stored: see `pytask why`"
-    return TimedOut(
-        f"{task_id!r} did not {command} within {wait:.3g} s: it is {is_now}, and the request {stored}",
-        state,
-    )
+        text = f"no worker claimed {task_id!r} within {wait:.3g} s: it is {is_now}"
+        return TimedOut(see_why(text, task_id), state)
+    stored = "remains" if task is not None and task.control == command else "is no longer"
+    text = f"{task_id!r} did not {command} within {wait:.3g} s: it is {is_now}, and the request {stored} stored"
+    return TimedOut(see_why(text, task_id), state)
 
 
 def remove(partitions: Partitions, task_id: str) -> Op[bool]:

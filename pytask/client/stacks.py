@@ -12,7 +12,7 @@ from pytask.client.records import Frame, Stack, Stacks
 from pytask.client.watch import EventStream, read_event
 from pytask.domain import lifecycle as life
 from pytask.domain import messages
-from pytask.domain.advice import Advice, Typed
+from pytask.domain.advice import see_why
 from pytask.domain.errors import TaskNotRunning, TimedOut
 
 READ = 1.0  # seconds of one read, after which the worker is asked again
@@ -26,8 +26,8 @@ def stacks(partitions: Partitions, task_id: str, wait: float) -> Op[Stacks]:
     yield from stream.open()  # before the worker is asked, or its answer may be lost
     task = yield from get(partitions, task_id)
     if task.state is not life.RUNNING:
-        text = f"{task_id!r} is {task.state}, so no code of it is running. See `"
-        raise TaskNotRunning(Advice(text, Typed(("pytask", "why", task_id)), "`"), task.state)
+        text = f"{task_id!r} is {task.state}, so no code of it is running"
+        raise TaskNotRunning(see_why(text, task_id), task.state)
     now = yield Now()
     until = now + wait
     while now < until:
@@ -42,9 +42,9 @@ def stacks(partitions: Partitions, task_id: str, wait: float) -> Op[Stacks]:
         now = yield Now()
     text = (
         f"no worker told within {wait:.3g} s where {task_id!r} is: the worker is of an earlier release, it"
-        " does not hear messages, or code of a task blocks its event loop. See `"
+        " does not hear messages, or code of a task blocks its event loop"
     )
-    raise TimedOut(Advice(text, Typed(("pytask", "why", task_id)), "`"), task.state)
+    raise TimedOut(see_why(text, task_id), task.state)
 
 
 def _read(data: Any) -> Stacks:

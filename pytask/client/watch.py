@@ -19,6 +19,7 @@ from pytask.client.records import Event, Gap
 from pytask.client.task_records import FINISHED, TaskInfo, states_of
 from pytask.domain import lifecycle as life
 from pytask.domain import messages
+from pytask.domain.advice import see_why
 from pytask.domain.errors import StoreError, TimedOut, Unavailable
 from pytask.domain.lifecycle import State
 
@@ -213,9 +214,9 @@ def in_time(
     found = yield from stream.until(lambda one: one.state in wanted, timeout, known=known)
     if found is None:
         now = yield from read_one(partitions, task_id)
-        is_now = "gone" if now is None else now.state
         goal = "finish" if set(wanted) == set(FINISHED) else f"become {' or '.join(wanted)}"
-        raise TimedOut(f"{task_id!r} did not {goal} within {timeout:.3g} s: it is {is_now}")
+        text = f"{task_id!r} did not {goal} within {timeout:.3g} s: it is {'gone' if now is None else now.state}"
+        raise TimedOut(text) if now is None else TimedOut(see_why(text, task_id), now.state)
     return found
 
 

@@ -39,3 +39,8 @@ class Advice(str):
         made = super().__new__(cls, "".join(map(str, parts)))
         made.parts = parts
         return made
+
+
+def see_why(text: str, task_id: str) -> Advice:
+    """What happened to a task, and the command that says why."""
+    return Advice(f"{text}. See `", Typed(("pytask", "why", task_id)), "`")

@@ -208,7 +208,9 @@ def test_an_id_that_is_none_and_one_that_may_be_several(cli, client):
 
 def test_what_takes_too_long_and_an_unhealthy_machine(cli, store, client, tmp_path):
     push(client, "t")
-    fails(cli("wait", "t", "--for", "running", "--timeout", "0.2"), 124, "PT082")
+    late = cli("wait", "t", "--for", "running", "--timeout", "0.2")
+    fails(late, 124, "PT082")
+    assert "See `pytask why t`" in late.stderr
     assert (
         fix_of("PT082") == "`pytask why ID` shows what the task waits for; then wait longer with --timeout."
     )

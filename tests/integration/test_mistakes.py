@@ -238,6 +238,9 @@ def test_an_address_where_nothing_listens(store, client):
     port = free_port()
     shown = new(f"redis://127.0.0.1:{port}/0")
     check(shown, 69, "PT051", f"redis://127.0.0.1:{port}/0 (from --redis)", "--redis URL")
+    server = shown.stderr.splitlines()[1]
+    explained_line = server.replace(f":{port}/0 (from --redis)", ":6379/0 (the default)")
+    assert f"\n  {explained_line}\n" in explained("PT051")
     assert new(store.url).exit_code == 0
 
 

@@ -78,6 +78,7 @@ def command(
 def _show(printer: Printer, tasks: Sequence[Followed], limit: float | None, wait: float) -> None:
     from pytask.cli import drill
     from pytask.cli.printer import Column
+    from pytask.domain.advice import see_why
     from pytask.domain.errors import TimedOut, Unhealthy
     from pytask.domain.wording import counted
     from pytask.terminal import say
@@ -104,7 +105,7 @@ def _show(printer: Printer, tasks: Sequence[Followed], limit: float | None, wait
     missing = [one.id for one in tasks if one.outcome == drill.MISSING]
     if missing:
         text = f"{counted(len(missing), 'task')} did not come back within {wait:g} s, such as {missing[0]!r}"
-        raise TimedOut(f"{text}. `pytask why ID` says what it waits for")
+        raise TimedOut(see_why(text, missing[0]))
     if limit is not None and longest is not None and longest > limit:
         raise Unhealthy(f"a task was gone for {longest:.2f} s, and the limit is {limit:g} s")
 

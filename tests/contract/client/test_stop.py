@@ -116,7 +116,7 @@ def test_a_stop_that_nobody_hears_or_obeys(both):
     subscription.psubscribe(both.bench.keys.control_pattern)
     settle(subscription)
     with pytest.raises(
-        errors.TimedOut, match=r"PT082.*it is RUNNING, and the request remains stored"
+        errors.TimedOut, match=r"PT082.*RUNNING, and the request remains stored. See `pytask why t`"
     ) as late:
         both.client.stop("t", wait=0.05)
     assert late.value.state is life.RUNNING

@@ -92,7 +92,8 @@ def test_wait_for_a_task_whose_hash_goes_with_its_end(real):
 @pytest.mark.wire
 def test_wait_times_out_and_says_where_the_task_is(both):
     task_id = both.client.start("f")
-    with pytest.raises(errors.TimedOut, match="it is WAIT"):
+    with pytest.raises(errors.TimedOut, match=f"it is WAIT. See `pytask why {task_id}`") as late:
         both.client.wait(task_id, timeout=0.05)
+    assert late.value.state == "WAIT"
     with pytest.raises(errors.BadData, match="no such state"):
         both.client.wait(task_id, "DONE")
