@@ -49,6 +49,11 @@ class Release:
         self.handed_on += done
         return done
 
+    def sign_off(self) -> None:
+        """Remove the entry of the dead process, whose prefix is its session.  Raises `StoreError`."""
+        session = self._prefix.removesuffix(":")
+        self._store_proxy.call(lambda store: store.leave(session))
+
     def _read(self) -> dict[str, Suspect]:
         found: dict[str, Suspect] = {}
         cursor = 0

@@ -59,6 +59,7 @@ def test_a_neighbor_takes_over_whatever_killed_a_worker(lab, locks):
         victim.wait()
     lab.wait_acting(ids, since=fault, pid=survivor.pid)
     assert survivor.log.count("is dead, as its lock") == 3
+    wait_until(lambda: lab.redis.hlen("pytask:workers:info") == 1)  # the dead are not listed with old figures
     lab.evidence.check()
 
 

@@ -173,5 +173,16 @@ class Neighbors:
         left = sum(one.left for one in releases)
         if left:
             log.warning("%s of %s left to the monitors", counted(left, "run"), seized.path.name)
+        else:
+            _sign_off(releases)
         self._over.add(seized.file)
         seized.remove()
+
+
+def _sign_off(releases: Sequence[Release]) -> None:
+    # Otherwise it would be listed, with the tasks that it had, until its entry expires.
+    for release in releases:
+        try:
+            release.sign_off()
+        except StoreError as error:
+            log.debug("cannot remove the entry of a dead worker process: %s", error)

@@ -84,6 +84,26 @@ def test_the_runs_of_the_dead_are_requeued_at_once(neighbors, world, place, capl
     assert [[one.id for one in batch] for (batch,) in world.store.asked("expire")] == [["t1", "t2"]]
     assert list(place.iterdir()) == []
     assert f"its lock {file.token}.lock is free: 2 runs were requeued" in caplog.text
+    # Nobody lists it any longer, with the tasks that it had.
+    assert world.store.calls[-1] == ("leave", ("s1",))
+
+
+def test_the_entry_of_the_dead_stays_while_monitors_have_runs_of_it(neighbors, world, place, caplog):
+    file = died(place)
+    crashed = attrs.evolve(suspect(1), crashes=1, epoch=(NOW - 1) * 1000)
+    world.store.say("recent_workers", [entry(file)])
+    world.store.say("runs_of", *[(0, [crashed])] * 4)
+    bury(neighbors)
+    assert "1 run of" in caplog.text
+    assert world.store.asked("leave") == []
+
+
+def test_an_entry_that_cannot_be_removed_is_left_to_expire(neighbors, world, place):
+    file = died(place)
+    world.store.say("recent_workers", [entry(file)])
+    world.store.say("leave", Unavailable("away"))
+    bury(neighbors)
+    assert list(place.iterdir()) == []
 
 
 def test_a_late_claim_of_the_dead_is_found(neighbors, world, place):
