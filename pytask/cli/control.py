@@ -96,7 +96,7 @@ def running(act: Act, *, written: bool) -> Act:
 
 def fitting(act: Act, remote: Remote, data: Any) -> Act:
     """Wrap an operation that writes data: a task whose workers would all refuse it stays unchanged."""
-    from pytask.client.reload import functions_of
+    from pytask.client.reload import kinds_of
     from pytask.shown.data_checks import check_data
 
     known: dict[str, errors.UnfitData | None] = {"": None}
@@ -111,8 +111,8 @@ def fitting(act: Act, remote: Remote, data: Any) -> Act:
         return known[function]
 
     def checked(ids: list[str]) -> dict[str, Found]:
-        functions = remote.driver.run(functions_of(remote.partitions, ids))
-        faults = {i: fault for i in ids if (fault := fault_of(functions[i])) is not None}
+        kinds = remote.driver.run(kinds_of(remote.partitions, ids))
+        faults = {i: f.of(state) for i, (name, state) in kinds.items() if (f := fault_of(name)) is not None}
         fit = [i for i in ids if i not in faults]
         return {**faults, **(act(fit) if fit else {})}
 
@@ -219,13 +219,7 @@ def _tried(one: Callable[[str], Outcome], task_id: str) -> Found:
 
 def _row(name: str, found: Found, verb: Verb, faults: Faults) -> dict[str, Any]:
     error = found if isinstance(found, PytaskError) else _fault_of(found)
-    state = (
-        found.state
-        if isinstance(
-            found, Outcome | errors.TaskNotRunning | errors.TimedOut | errors.NoListeners | errors.RunFailed
-        )
-        else None
-    )
+    state = getattr(found, "state", None)
     word, done = verb.done, True
     if error is not None:
         word, done = next(text for kind, text in WORDS.items() if isinstance(error, kind)), False

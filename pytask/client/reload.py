@@ -90,10 +90,15 @@ def epochs_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, int]]:
     return {i: int(raw) if raw.isdigit() else 0 for i, raw in found.items()}
 
 
-def functions_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, str]]:
-    """The functions of tasks; "" if there is no such task, or it may not be read."""
-    found = yield from _field_of(partitions, ids, "function")
-    return {i: raw.decode(errors="replace") for i, raw in found.items()}
+def kinds_of(partitions: Partitions, ids: Iterable[str]) -> Op[dict[str, tuple[str, life.State]]]:
+    """The functions and states of tasks; "" and WAIT if there is no such task, or it may not be read."""
+    names = list(dict.fromkeys(ids))
+    functions = yield from _field_of(partitions, names, "function")
+    states = yield from _field_of(partitions, names, "state")
+    return {
+        i: (functions[i].decode(errors="replace"), life.State.read(states[i].decode(errors="replace")))
+        for i in names
+    }
 
 
 def _field_of(partitions: Partitions, ids: Iterable[str], field: str) -> Op[dict[str, bytes]]:

@@ -133,6 +133,14 @@ class BadData(PytaskError, code="PT030"):
 class UnfitData(BadData, code="PT240"):
     """Data that does not fit what running workers show of its function; nothing was sent."""
 
+    state: str | None = None  # of the task whose new data it would be
+
+    def of(self, state: str) -> UnfitData:
+        """The same for one task, which is in this state."""
+        found = UnfitData(self.args[0], self.path)
+        found.state = state
+        return found
+
 
 class BadSchedule(BadData, code="PT155"):
     """An invalid schedule: its times, its zone, or another of its fields."""

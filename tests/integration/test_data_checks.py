@@ -94,7 +94,7 @@ def test_new_data_of_a_running_task_is_checked_in_the_same_way(worker, client, c
     before = client.hget("mine", "data")
     for words in (["mine"], ["--name", "post", "-y"]):
         shown = cli("reload", *words, "--data", '{"street": "Elm", "number": "s3cr3t"}')
-        assert (shown.exit_code, shown.stdout.split()[-3:-1]) == (2, ["mine", "refused"])
+        assert (shown.exit_code, shown.stdout.split()[-3:]) == (2, ["mine", "refused", "RUNNING"])
         assert "[PT240] the data does not fit 'post': $.number is wrong: expected integer, got string" in (
             " ".join(shown.stderr.split())
         )
