@@ -345,3 +345,10 @@ class Unwatched(PytaskError, code="PT236"):
 def may_be_size(error: Exception) -> bool:
     """Whether a size limit can be the cause; errors of rights, key types, failovers and memory exclude it."""
     return isinstance(error, Unavailable) or (type(error) is Refused and not error.word)
+
+
+def is_fatal(error: BaseException | None) -> bool:
+    """Whether it is a `self.Fatal`, also one of several failures, as of a TaskGroup."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(FatalFailure) is not None
+    return isinstance(error, FatalFailure)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import attrs
 import gevent
 
-from pytask.domain.errors import FatalFailure
+from pytask.domain.errors import is_fatal
 from pytask.runtime import coroutine_owner
 from pytask.runtime.process.clock import steady
 from pytask.runtime.tree import LoopOwner, current_run
@@ -85,7 +85,7 @@ def run_loop(  # noqa: PLR0913 - options of a public function, all by name
                 fn()
             except Exception as error:
                 loop.end(error)
-                if on_error == "raise" or isinstance(error, FatalFailure):
+                if on_error == "raise" or is_fatal(error):
                     raise
                 on_error(error)
             else:
@@ -114,7 +114,7 @@ async def _run_async(
                 await _result(fn())
             except Exception as error:
                 loop.end(error)
-                if on_error == "raise" or isinstance(error, FatalFailure):
+                if on_error == "raise" or is_fatal(error):
                     raise
                 await _result(on_error(error))
             else:

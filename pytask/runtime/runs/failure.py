@@ -19,8 +19,7 @@ def describe(error: BaseException, hidden: Sequence[str] = (), *, own: int = 1) 
     if isinstance(error, TaskFailed):
         return _cut(hide(_text(error), hidden), ERROR_BYTES)
     # Check the class: SystemExit and many other exceptions also have a `code`.
-    name = "" if isinstance(error, PytaskError) else f"{type(error).__name__}: "
-    text = _cut(hide(name + _text(error), hidden), 2048)
+    text = _cut(hide(_named(error), hidden), 2048)
     frames = error.__traceback__
     for _ in range(own):
         frames = None if frames is None else frames.tb_next
@@ -38,6 +37,17 @@ def needs_traceback(error: BaseException) -> bool:
         return False
     modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
     return not isinstance(error, PytaskError) or any(not name.startswith("pytask.") for name in modules)
+
+
+def _named(error: BaseException) -> str:
+    text = _text(error) if isinstance(error, PytaskError) else f"{type(error).__name__}: {_text(error)}"
+    if not isinstance(error, BaseExceptionGroup):
+        return text
+    # A group says only how many there are, as that of a TaskGroup.
+    leaf: BaseException = error
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    return f"{text}, first {_named(leaf)}"
 
 
 def _text(error: BaseException) -> str:

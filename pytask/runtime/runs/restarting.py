@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytask import codec
-from pytask.domain.errors import FatalFailure
+from pytask.domain.errors import is_fatal
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Event
 from pytask.domain.record import Change
@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 def is_final(run: Run, error: BaseException | None) -> bool:
     """Whether another run of the task would fail in the same way."""
-    return run.unfit or isinstance(error, FatalFailure)
+    return run.unfit or is_fatal(error)
 
 
 def over(run: Run, trigger: Trigger, now: float) -> Over:

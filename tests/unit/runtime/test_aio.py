@@ -482,6 +482,51 @@ def test_a_paused_coroutine_waits_at_the_gate_and_goes_on(looping):
     until(lambda: run.task.told == ("pause", "resume"))
 
 
+def test_the_gates_of_a_coroutine_are_those_that_its_page_names():
+    passed = {"sleep": 0, "emit": 0, "gate": 0, "in_greenlet": 0}
+    gated = []  # closed for those that wait for it at the beginning
+
+    async def start(self):
+        def at_a_gate():
+            gevent.sleep(0.001)
+            self.gate()
+
+        async def turn(name):
+            while True:
+                await self.sleep(0.001)
+                if name == "emit":
+                    await self.emit("x")
+                elif name == "gate" and gated:
+                    await self.gate()
+                elif name == "in_greenlet" and gated:
+                    await self.in_greenlet(at_a_gate)
+                passed[name] += 1
+
+        async with asyncio.TaskGroup() as group:
+            for name in passed:
+                group.create_task(turn(name))
+
+    def counted():
+        before = dict(passed)
+        really_sleep(0.05)
+        gevent.sleep(0.02)
+        return {name for name in passed if passed[name] > before[name]}
+
+    world = world_of(start, timing=Timing().scaled(0.1))
+    run = world.launch()
+    until(lambda: all(passed.values()))
+    world.executor.pauses.ask("a", Command.PAUSE)
+    until(lambda: counted() == set(passed))  # none of the others is a gate
+    assert told(world) == []
+    gated.append(True)
+    until(lambda: world.commit() is not None and Command.PAUSE in told(world))  # its events come first
+    until(lambda: counted() == {"sleep", "emit"})
+    world.executor.pauses.ask("a", Command.START)
+    until(lambda: counted() == set(passed))
+    world.executor.hand_back_all()
+    until(lambda: not world.executor.living)
+
+
 def test_a_stop_of_a_paused_coroutine_does_no_further_round(looping):
     world, run = looping
     world.executor.pauses.ask("a", Command.PAUSE)

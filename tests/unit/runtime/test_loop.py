@@ -118,11 +118,12 @@ def test_the_function_decides_which_error_ends_the_loop():
         run_loop(work, 10, on_error=decide)
 
 
-def test_a_fatal_failure_is_no_round_that_failed():
+@pytest.mark.parametrize("error", [Task.Fatal("bad key"), ExceptionGroup("two", [Task.Fatal("bad key")])])
+def test_a_fatal_failure_is_no_round_that_failed(error):
     def work():
-        raise Task.Fatal("bad key")
+        raise error
 
-    with pytest.raises(Task.Fatal):
+    with pytest.raises(type(error)):
         run_loop(work, 10, on_error=lambda _: pytest.fail("not asked"))
 
 

@@ -159,6 +159,13 @@ def test_a_fatal_failure_is_final_wherever_it_is_raised():
         assert (change.trigger, change.fields["error"]) == (Trigger.FAIL, "bad key")
 
 
+def test_a_fatal_failure_is_final_in_a_group_of_failures_too():
+    def fatal(self):
+        raise ExceptionGroup("unhandled errors in a TaskGroup", [ValueError("x"), self.Fatal("bad key")])
+
+    assert after(fatal, Restart("always"))[0].trigger is Trigger.FAIL
+
+
 @attrs.define
 class Url:
     url: str

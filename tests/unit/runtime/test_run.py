@@ -138,6 +138,16 @@ def test_an_error_with_a_code_of_its_own_keeps_its_name():
     assert describe(HttpError("not found")) == "HttpError: not found"
 
 
+def test_a_group_of_errors_names_the_first_of_them():
+    found = ExceptionGroup("unhandled errors in a TaskGroup", [ExceptionGroup("more", [KeyError("price")])])
+    assert describe(found) == (
+        "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception), first KeyError: 'price'"
+    )
+    assert describe(ExceptionGroup("two", [Task.Error("no customer"), ValueError()])) == (
+        "ExceptionGroup: two (2 sub-exceptions), first no customer"
+    )
+
+
 def test_an_error_that_cannot_be_shown_still_settles_the_run():
     class Mute(Exception):
         def __str__(self):
