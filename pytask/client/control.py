@@ -319,7 +319,9 @@ def _late(
         text = f"no worker claimed {task_id!r} within {wait:.3g} s: it is {is_now}"
         return TimedOut(see_why(text, task_id), state)
     stored = "remains" if task is not None and task.control == command else "is no longer"
-    text = f"{task_id!r} did not {command} within {wait:.3g} s: it is {is_now}, and the request {stored} stored"
+    text = (
+        f"{task_id!r} did not {command} within {wait:.3g} s: it is {is_now}, and the request {stored} stored"
+    )
     return TimedOut(see_why(text, task_id), state)
 
 

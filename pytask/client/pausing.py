@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import attrs
+
 from pytask.adapters import decoding
 from pytask.adapters.redis import pause_calls, scripts
 from pytask.adapters.redis.scope import Scope
 from pytask.client.operations import Op, ask, ask_all
 from pytask.client.partitions import Partitions
 from pytask.domain.errors import BadData
-from pytask.domain.messages import LONGEST_NAME
+from pytask.domain.messages import LONGEST_NAME, Command
 
 EVERY = "*"  # stands for all functions
 STEP = 1000  # ids of one look at the paused set
@@ -70,21 +72,38 @@ def _of_function(partition: int, hashes: Sequence[str], ids: Sequence[str], func
     return [task_id for task_id, name in zip(ids, names, strict=True) if name == wanted]
 
 
-def count_waiting(partitions: Partitions) -> Op[tuple[int, int]]:
-    """How many tasks are paused, and how many of these wait: exactly, of up to 10,000 in a partition."""
-    paused = waiting = 0
+@attrs.frozen
+class PausedCount:
+    """How many tasks are paused: exactly, of up to 10,000 in a partition."""
+
+    all: int = 0
+    waiting: int = 0  # of these: not running
+    pausing: int = 0  # and those that run, and have not reached a gate yet; of the first 1000 of a partition
+
+
+def count_paused(partitions: Partitions) -> Op[PausedCount]:
+    """Count the paused tasks."""
+    found = PausedCount()
     for partition, keys in enumerate(partitions.keys):
         number = int((yield from ask(partition, ("SCARD", keys.paused))))
-        paused += number
         if number > COUNT_MOST:
-            waiting += number
+            found = attrs.evolve(found, all=found.all + number, waiting=found.waiting + number)
             continue
+        running: list[bytes] = []
         cursor: Any = 0
         while number:
             cursor, raws = yield from ask(partition, ("SSCAN", keys.paused, cursor, "COUNT", STEP))
             if raws:
                 leases = yield from ask(partition, ("ZMSCORE", keys.leases, *raws))
-                waiting += leases.count(None)
+                running += [raw for raw, lease in zip(raws, leases, strict=True) if lease is not None]
+                found = attrs.evolve(found, waiting=found.waiting + leases.count(None))
             if not int(cursor):
                 break
-    return paused, waiting
+        pausing = yield from _pausing(partition, [keys.task(decoding.text(raw)) for raw in running[:STEP]])
+        found = attrs.evolve(found, all=found.all + number, pausing=found.pausing + pausing)
+    return found
+
+
+def _pausing(partition: int, hashes: Sequence[str]) -> Op[int]:
+    asked = yield from ask_all([(partition, ("HGET", key, "control")) for key in hashes], tolerant=True)
+    return sum(found == Command.PAUSE.encode() for found in asked if isinstance(found, bytes))

@@ -123,17 +123,18 @@ def count(partitions: Partitions) -> Op[Count]:
     parked = yield from parked_by_function(partitions, names)
     for partition in range(len(partitions.keys)):
         limited += yield from _limited(partitions, partition)
-    paused, set_aside = yield from pausing.count_waiting(partitions)
+    paused = yield from pausing.count_paused(partitions)
     held = yield from pausing.held_functions(partitions)
     waiting, unread = yield from _waiting_once(partitions, states)
     # What pytask put back is in an index and in a list, what was pushed is in the list only.
-    states[life.WAIT] = waiting + unread + sum(parked.values()) + delayed + limited + set_aside
+    states[life.WAIT] = waiting + unread + sum(parked.values()) + delayed + limited + paused.waiting
     return Count(
         states=states,
         queued=queued,
         delayed=delayed,
         limited=limited,
-        paused=paused,
+        paused=paused.all,
+        pausing=paused.pausing,
         held=tuple(sorted(held)),
         parked=parked,
         rejected=rejected,

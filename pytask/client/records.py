@@ -54,6 +54,7 @@ class Count:
     delayed: int = 0  # in the timers: they wait for their time
     limited: int = 0  # in the waiting lists of groups and functions: they wait for a slot
     paused: int = 0  # paused tasks, whether they wait or run
+    pausing: int = 0  # those of these that run, and have not reached a gate yet
     held: tuple[str, ...] = ()  # the paused functions; "*": all
     parked: Mapping[str, int] = attrs.Factory(dict)  # by function
     rejected: int = 0  # notes of pushed ids that could not be tasks, at most 1000

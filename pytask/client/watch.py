@@ -215,7 +215,9 @@ def in_time(
     if found is None:
         now = yield from read_one(partitions, task_id)
         goal = "finish" if set(wanted) == set(FINISHED) else f"become {' or '.join(wanted)}"
-        text = f"{task_id!r} did not {goal} within {timeout:.3g} s: it is {'gone' if now is None else now.state}"
+        text = (
+            f"{task_id!r} did not {goal} within {timeout:.3g} s: it is {'gone' if now is None else now.state}"
+        )
         raise TimedOut(text) if now is None else TimedOut(see_why(text, task_id), now.state)
     return found
 

@@ -60,6 +60,9 @@ def test_what_cannot_be_paused_is_said(site, client):
     assert client.get("a").pausing
     said = site.cli("why", "a").stdout
     assert "pausing since " in said
+    # `status` does not count it as one that stands still.
+    assert "1 task; 1 of them has not reached a gate yet: `pytask why ID`" in site.cli("status").stdout
+    assert (client.count().paused, client.count().pausing) == (1, 1)
     client.stop("a", wait=20)
     found = client.pause("a")
     assert (found.done, found.state) == (True, "STOPPED")
@@ -136,6 +139,7 @@ def test_the_command_line_pauses_tasks_and_functions(site, client):
     site.holds("c", state=True)
     assert "paused: looper" in site.cli("status").stdout
     assert "1 task" in site.cli("status").stdout
+    assert "not reached a gate" not in site.cli("status").stdout
     named = site.cli("doctor").stdout
     assert "PT153" in named
     assert "pytask start --paused --name looper" in named

@@ -47,6 +47,7 @@ def fields(found: Fleet, url: str) -> dict[str, Any]:
         "delayed": found.count.delayed,
         "limited": found.count.limited,
         "paused": found.count.paused,
+        "pausing": found.count.pausing,
         "paused_functions": list(found.count.held),
         "parked": dict(found.count.parked),
         "rejected": found.count.rejected,
@@ -83,7 +84,7 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
             "limited",
             f"{shown['limited']} (part of WAIT): `pytask limits ls`" if shown["limited"] else None,
         ),
-        ("paused", counted(shown["paused"], "task") if shown["paused"] else None),
+        ("paused", _paused(shown["paused"], shown["pausing"])),
         ("functions", _held(shown["paused_functions"])),
         ("parked", parked or None),
         ("rejected", shown["rejected"] or None),
@@ -92,6 +93,15 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
         ("redis", url),
         ("server", f"{server}answers in {shown['round_trip_ms']:.1f} ms"),
     ]
+
+
+def _paused(number: int, pausing: int) -> str | None:
+    from pytask.domain.wording import counted, verb
+
+    if not pausing:
+        return counted(number, "task") if number else None
+    has = f"{pausing:,} of them {verb(pausing, 'has', 'have')} not reached a gate yet: `pytask why ID`"
+    return f"{counted(number, 'task')}; {has}"
 
 
 def _held(names: list[str]) -> str | None:
