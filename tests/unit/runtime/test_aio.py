@@ -513,7 +513,7 @@ def test_the_gates_of_a_coroutine_are_those_that_its_page_names():
         return {name for name in passed if passed[name] > before[name]}
 
     world = world_of(start, timing=Timing().scaled(0.1))
-    run = world.launch()
+    world.launch()
     until(lambda: all(passed.values()))
     world.executor.pauses.ask("a", Command.PAUSE)
     until(lambda: counted() == set(passed))  # none of the others is a gate
