@@ -7,6 +7,7 @@ import fakeredis
 import pytest
 import redis
 
+from pytask.adapters.redis import queue as queues
 from pytask.adapters.redis.backend import BackendOptions, RedisBackend
 from pytask.domain.errors import Denied, Unavailable, WrongKeyType
 from pytask.domain.record import Tail, Verdict
@@ -187,6 +188,24 @@ def test_one_unblocked_wait_does_not_make_the_worker_poll(real, real_queue):
     assert real_queue.claims
     real.push("a")
     assert real_queue.wait(20) == [b"a"]
+
+
+def test_waits_unblocked_twice_in_a_row_make_the_worker_poll_for_a_while_only(real, real_queue, monkeypatch):
+    """A poll finds a task up to a second late."""
+    monkeypatch.setattr(queues, "POLLED", 0.2)
+    found = []
+    for _ in range(2):
+        waiting = threading.Thread(target=lambda: found.append(real_queue.wait(20)))
+        waiting.start()
+        until(lambda: blocked(real) == 1, "it waits")
+        (one,) = [one["id"] for one in real.raw.client_list() if "b" in one["flags"]]
+        real.raw.client_unblock(one)
+        waiting.join()
+    assert found == [[], None]
+    assert not real_queue.claims
+    until(lambda: real_queue.claims, "it waits again")
+    real.push("a")
+    assert said(real_queue.claim(asked(real, real.tail(1)), SOON)) == [("a", OK)]
 
 
 def test_one_that_was_ended_is_closed_and_takes_nothing(real, real_queue):

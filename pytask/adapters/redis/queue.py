@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from pytask.domain.messages import MAX_ID_BYTES
 from pytask.domain.record import Claim, ClaimRequest
 
 EARLY = 2  # waits in a row that end at once, where a server does not block
+POLLED = 15.0  # seconds until such a server is tried again
 
 
 class RedisQueue:
@@ -31,6 +33,7 @@ class RedisQueue:
         self._key = scope.keys.queue
         self._claims = claims and isinstance(self._send, Direct)
         self._early = 0  # waits in a row that ended at once
+        self._polls_until = -math.inf
         self._closed = False
         self._stale = False
 
@@ -79,11 +82,12 @@ class RedisQueue:
         return claims
 
     def _polls(self) -> bool:
-        """Whether the caller must poll, because the server does not block.
+        """Whether the caller must poll for now, because the server does not block.
 
         Not after one wait that has ended early: somebody may have unblocked it, or set the server's clock.
+        And not for good after two: that may have happened twice, and a poll finds a task up to a second late.
         """
-        return self._early >= EARLY
+        return time.monotonic() < self._polls_until
 
     def _words(self, timeout: float) -> tuple[Any, ...]:
         return ("BLMOVE", self._key, self._key, "RIGHT", "RIGHT", timeout)
@@ -100,8 +104,11 @@ class RedisQueue:
             found = self._send.send_all(commands)
         if isinstance(found[-1], Exception) and not no_script(found[-1]):
             raise found[-1]
-        early = found[0] is None and time.monotonic() - began < timeout / 2  # fakeredis replies at once
+        now = time.monotonic()
+        early = found[0] is None and now - began < timeout / 2  # fakeredis replies at once
         self._early = self._early + 1 if early else 0
+        if self._early >= EARLY:
+            self._polls_until = now + POLLED
         return found
 
     def _failed(self, error: BaseException, call: ScriptCall[Any] | None = None) -> NoReturn:
