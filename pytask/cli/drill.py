@@ -27,7 +27,8 @@ PAGE = 500
 REUSED = 2.0  # seconds by which the clocks of a process and of its worker may differ
 FIELDS = ("epoch", "state", "worker", "paused")
 ELSEWHERE = (
-    "the worker has died already, or is in a container with this host name: then run the drill inside of it"
+    "the worker has died already, or is in a container or on a machine of the same host name: then run the"
+    " drill there"
 )
 CAME_BACK, RESTS, DELETED, MISSING = "came back", "rests", "deleted", "missing"
 
@@ -70,6 +71,21 @@ def check_process(worker: Worker) -> None:
         raise PytaskError(
             f"process {worker.pid} is younger than worker {worker.name!r}, so it is another one: {ELSEWHERE}"
         )
+    if _holds_lock(worker) is False:
+        raise PytaskError(
+            f"process {worker.pid} does not hold the lock of worker {worker.name!r}, so it is another one:"
+            f" {ELSEWHERE}"
+        )
+
+
+def _holds_lock(worker: Worker) -> bool | None:
+    """Whether the file of the worker's lock is in the memory of the process; None where that is not known."""
+    token = worker.lock.rpartition(" ")[2]
+    try:
+        # The file is named after the token, also while it is made and after it was deleted.
+        return token in Path(f"/proc/{worker.pid}/maps").read_text(errors="replace") if token else None
+    except OSError:
+        return None
 
 
 def _began(pid: int) -> float | None:

@@ -1,5 +1,6 @@
 """Which process a drill ends, and what it says of each task."""
 
+import mmap
 import os
 import socket
 import time
@@ -13,11 +14,9 @@ from pytask.client.records import Worker
 from pytask.domain.errors import PytaskError
 
 
-def worker(name, *, host=None, pid=1, silent=0.0, session="", started=None):
+def worker(name, *, host=None, pid=1, silent=0.0, session="", **figures):
     host = socket.gethostname() if host is None else host
-    return Worker(
-        session=session or f"s-{name}", name=name, host=host, pid=pid, silent=silent, started=started
-    )
+    return Worker(session=session or f"s-{name}", name=name, host=host, pid=pid, silent=silent, **figures)
 
 
 def test_the_only_worker_of_this_machine_is_meant():
@@ -51,6 +50,17 @@ def test_a_process_that_began_after_the_worker_is_another_one():
     drill.check_process(worker("oak", pid=os.getpid()))  # an older release does not say when it began
     with pytest.raises(PytaskError, match="is younger than worker 'oak'"):
         drill.check_process(worker("oak", pid=os.getpid(), started=1.0))
+
+
+def test_a_process_without_the_lock_of_the_worker_is_another_one(tmp_path):
+    """As where the worker has this pid in a container that has the name of its host."""
+    (tmp_path / "abcd.lock").write_bytes(b"abcd")
+    ours = worker("oak", pid=os.getpid(), started=time.time(), lock="boot 1 2 abcd")
+    with pytest.raises(PytaskError, match="does not hold the lock of worker 'oak'"):
+        drill.check_process(ours)
+    with (tmp_path / "abcd.lock").open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        (tmp_path / "abcd.lock").unlink()
+        drill.check_process(ours)
 
 
 def test_no_process_is_said(monkeypatch):
