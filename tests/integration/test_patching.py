@@ -72,12 +72,24 @@ def test_what_the_command_itself_imports_first_holds_nothing(tmp_path):
     assert (shown.stdout, shown.stderr) == ("[]\n", "")
 
 
+HEARER = """
+    from importlib.metadata import entry_points
+    heard = []
+    hear = lambda event: heard.append(event.module_name)
+"""
+
+
+def install(folder, name, entry_points):
+    info = folder / f"{name}-1.dist-info"
+    info.mkdir(parents=True)
+    write(info / "METADATA", f"Name: {name}\nVersion: 1\n")
+    write(info / "entry_points.txt", entry_points)
+
+
 def test_what_is_installed_is_read_once_for_all_listeners_of_the_patch(tmp_path):
-    info = tmp_path / "hearer-1.dist-info"
-    info.mkdir()
-    write(info / "METADATA", "Name: hearer\nVersion: 1\n")
-    write(info / "entry_points.txt", "[gevent.plugins.monkey.did_patch_module]\nhearer = hearer:hear\n")
-    write(tmp_path / "hearer.py", "heard = []\nhear = lambda event: heard.append(event.module_name)\n")
+    install(tmp_path, "hearer", "[gevent.plugins.monkey.did_patch_module]\nhearer = hearer:hear\n")
+    install(tmp_path / "later", "later", "[late]\nlater = later:hear\n")
+    write(tmp_path / "hearer.py", HEARER)
     program = """
         from importlib import metadata
         reads, find = [], metadata.MetadataPathFinder.find_distributions
@@ -90,8 +102,23 @@ def test_what_is_installed_is_read_once_for_all_listeners_of_the_patch(tmp_path)
         import hearer
         print(len(reads), {"socket", "ssl", "time"} <= set(hearer.heard))
         assert list(metadata.entry_points(group="gevent.plugins.monkey.did_patch_module")) and len(reads) > 1
+        # Who has kept the function reads anew, too.
+        import sys
+        sys.path.append("later")
+        assert list(hearer.entry_points(group="late"))
+        print("read anew")
     """
-    assert done([sys.executable, write(tmp_path / "reads.py", program)], tmp_path).stdout == "1 True\n"
+    shown = done([sys.executable, write(tmp_path / "reads.py", program)], tmp_path)
+    assert shown.stdout == "1 True\nread anew\n", shown.stderr
+
+
+def test_a_plugin_of_gevent_that_imports_before_the_patch_is_named(target):
+    install(target.parent, "sender", "[gevent.plugins.monkey.will_patch_all]\nsender = sender:hear\n")
+    write(target.parent / "sender.py", "from ssl import SSLContext\nhear = lambda event: None\n")
+    shown = check(target, PYTHONPATH=f"{ROOT}:{target.parent}")
+    assert shown.returncode == 78
+    assert "[PT012] sender imported ssl" in shown.stderr
+    assert "startup: the gevent plugin sender:hear." in shown.stderr
 
 
 def test_modules_imported_before_a_late_patch_are_named(tmp_path):

@@ -37,6 +37,8 @@ BLOCKS = {
 }
 # These keep the originals on purpose: a debugger, and a tracer with native threads of its own.
 ON_PURPOSE = ("_pydev", "pydevd", "debugpy", "ddtrace", "coverage", "_pytest", "gevent", "greenlet", "pytask")
+# The events of gevent's patch for which plugins are loaded.
+LISTENERS = ("will_patch_all", "will_patch_module", "did_patch_module", "did_patch_builtins", "did_patch_all")
 SHOWN = 5
 
 
@@ -91,12 +93,17 @@ def listeners_read_once() -> Iterator[None]:
     gevent asks for the listeners of each module that it patches, and Python reads the metadata of all
     installed distributions each time: with 125 of them, a third of the CPU time in which a worker starts.
     """
-    ask = metadata.entry_points
-    metadata.entry_points = ask().select
+    read = metadata.entry_points
+    ask = read().select
+
+    def entry_points(**words: Any) -> Any:  # a listener may keep it
+        return ask(**words)
+
+    metadata.entry_points = entry_points
     try:
         yield
     finally:
-        metadata.entry_points = ask
+        metadata.entry_points = ask = read
 
 
 def _refine(changes: Mapping[str, bool]) -> None:
@@ -175,6 +182,13 @@ def _subclassed(value: object, module: str) -> str:
 
 
 def _starters() -> str:
-    """The files that load an agent before any program."""
+    """What loads an agent before any program, or while gevent patches."""
     found = [getattr(sys.modules.get(name), "__file__", None) for name in ("sitecustomize", "usercustomize")]
-    return " and ".join(filter(None, found)) or "a .pth file in site-packages, or an option of Python"
+    listeners = {
+        f"the gevent plugin {one.value}"
+        for name in LISTENERS
+        for one in metadata.entry_points(group=f"gevent.plugins.monkey.{name}")
+        if not one.value.startswith("gevent.")
+    }
+    known = [*filter(None, found), *sorted(listeners)]
+    return " and ".join(known) or "a .pth file in site-packages, or an option of Python"
