@@ -279,9 +279,10 @@ class World:
             for task_id in self._monitors():
                 if state.fields(task_id).get("state") == STOPPED.encode():
                     self.control(task_id, Command.START)
-                    # Stopped a moment before the healing: whoever claims it now may be one who hears nothing.
-                    if self.options.mode == "liveness" and (core := self.processes.get(self.places[0])):
-                        self._need_monitor(core)
+            # Stopped a moment before the healing: whoever claims it now may be one who hears nothing.
+            # Or a failover lost its stop, and it is RUNNING without a run: doctor names what is missing.
+            if self.options.mode == "liveness" and (core := self.processes.get(self.places[0])):
+                self._need_monitor(core)
             for task_id, word in words.items():
                 if word == STOPPED:
                     self.control(task_id, Command.START)
