@@ -50,6 +50,7 @@ class Slot:
     said: dict[str, Any] | None = None  # its last health report
     said_at: float = 0.0
     reported: bool = False  # whether its last process ever did
+    deaf_since: float | None = None  # since when its process has closed its end of the line
     figures: list[dict[str, Any]] = attrs.Factory(list)  # its last ones, for each partition
 
     @property
@@ -92,6 +93,7 @@ class Slot:
         ours.settimeout(0)
         self.line, self.unread, self.began = ours, b"", time.monotonic()
         self.said, self.said_at, self.left, self.reported = None, self.began, False, False
+        self.deaf_since = None
 
     def tell(self, text: str) -> bool:
         """Send a line; False if the child no longer reads."""
@@ -121,21 +123,25 @@ class Slot:
 
     @property
     def silent(self) -> bool:
-        """Close the line: after its end every `select` would return at once."""
+        """Whether nothing will come over the line: after its end every `select` would return at once."""
         if self.line is None:
             return True
         try:
-            return self.line.recv(1, socket.MSG_PEEK) == b""
+            ended = self.line.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
-            return False
+            ended = False
         except OSError:
-            return True
+            ended = True
+        if ended and self.deaf_since is None:
+            self.deaf_since = time.monotonic()
+        return ended
 
     def empty(self) -> None:
         """The process has ended."""
         if self.line is not None:
             self.line.close()
         self.process, self.line, self.said, self.figures = None, None, None, []
+        self.deaf_since = None
 
 
 def how_it_ended(slot: Slot, code: int, now: float) -> str:

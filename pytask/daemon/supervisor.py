@@ -89,6 +89,7 @@ class Supervisor:
             self._start_due(now)
         else:
             self._press(now, self._stopping)
+        self._end_deaf(now)
         self.dead.entrust(self.slots, now)
         self._pass_on()
         self._roll()
@@ -129,6 +130,22 @@ class Supervisor:
                 log.warning("killing child %d (pid %d)", slot.number, slot.process.pid)
                 slot.process.kill()
                 self._code = self._code or 1
+
+    def _end_deaf(self, now: float) -> None:
+        """Kill what is no worker any more: one that has lost its line ends, so a task has executed another
+        program in its place, which has neither its tasks nor its kernel timer."""
+        for slot in self.slots:
+            since = slot.deaf_since
+            if slot.process is None or since is None or now - since <= STOP_LIMIT + slot.drain:
+                continue
+            if slot.process.poll() is None:
+                log.error(
+                    "child %d (pid %d) closed its line to the supervisor %.0f s ago and has not ended:"
+                        " killing it. Did a task call os.exec...()? Use self.subprocess()",
+                    slot.number, slot.process.pid, now - since,
+                )  # fmt: skip
+                slot.process.kill()
+            slot.deaf_since = now  # until it is dead
 
     def _close(self) -> None:
         for slot in self.slots:
@@ -267,13 +284,14 @@ class Supervisor:
 
     def _wait(self, now: float) -> None:
         times = [slot.due for slot in self.slots if slot.process is None and self._stopping is None]
+        lines = {slot.line: slot for slot in self.slots if slot.line is not None and not slot.silent}
         times += self.dead.due()
+        times += [slot.deaf_since + STOP_LIMIT + slot.drain + 0.1 for slot in self.slots if slot.deaf_since]
         if self._stopping is not None or self._restart.checking:
             times.append(now + 1.0)
         if self._health.pause is not None:
             times.append(now + self._health.pause)
         timeout = max(0.0, min(times) - now) if times else None
-        lines = {slot.line: slot for slot in self.slots if slot.line is not None and not slot.silent}
         asked = self._health.listener
         listener = [] if asked is None else [asked]
         ready, _, _ = select.select([self._wake[0], *lines, *listener], [], [], timeout)

@@ -68,6 +68,9 @@ line = socket.socket(fileno=int(fd))
 mode = sys.argv[-1]
 if mode == "code":
     os._exit(int(os.environ["CODE"]))
+if mode == "exec":
+    line.set_inheritable(False)
+    os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"])
 os.write(1, f"up {number} {prefix} {os.getpid()}\\n".encode())
 while True:
     data = line.recv(100).decode()
@@ -175,6 +178,19 @@ def test_a_child_that_ends_with_0_unasked_is_dead(family):
     first.tell("stop")  # it ends with 0 and does not say that it has handed its tasks back
     turns(one, lambda: seen)
     assert seen == [prefix]
+
+
+def test_a_child_that_has_become_another_program_is_replaced(family, monkeypatch, caplog):
+    """It has no line any more, and so it would hold its place for ever."""
+    monkeypatch.setattr(supervisor, "STOP_LIMIT", 0.2)
+    one = family(1, "exec")
+    turns(one, lambda: "closed its line" in caplog.text)
+    pid = one.slots[0].process.pid
+    monkeypatch.setattr(one, "_command", Command([sys.executable, "-c", CHILD, "--", "up"]))
+    turns(one, lambda: "3 released" in caplog.text)
+    assert one.slots[0].process.pid != pid
+    assert f"(pid {pid}) closed its line to the supervisor 0 s ago and has not ended" in caplog.text
+    assert "was killed by SIGKILL" in caplog.text
 
 
 def test_a_child_that_has_handed_its_tasks_back_is_not_buried(family, monkeypatch):
