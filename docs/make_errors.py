@@ -160,6 +160,8 @@ LOGGED = dict.fromkeys(
 )
 LOGGED |= {
     "PT045": "log, why",
+    "PT052": "1, log, doctor",
+    "PT055": "log, doctor",
     "PT049": "log, why",
     "PT095": "log, doctor",
     "PT132": "log, field",

@@ -16,6 +16,7 @@ from pytask.domain.errors import PytaskError
 from pytask.terminal import command
 
 NOTES = (
+    "PT055",
     "PT070",
     "PT071",
     "PT095",

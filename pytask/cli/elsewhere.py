@@ -25,8 +25,12 @@ def elsewhere(remote: Remote, dbs: Sequence[int]) -> Iterator[tuple[str, list[st
     for number in dbs:
         if _has(remote, number, Keys(remote.namespace)):
             yield f"db {number}", ["--redis", in_db(url, number), *space]
+    flags = remote.flags
+    if "--namespace" in flags:
+        at = flags.index("--namespace")
+        del flags[at : at + 2]
     for name in _namespaces(remote):
-        yield f"the namespace {name!r}", [*remote.flags, "--namespace", name]
+        yield f"the namespace {name!r}", [*flags, "--namespace", name]
 
 
 def _has(remote: Remote, number: int, keys: Keys) -> bool:

@@ -95,7 +95,7 @@ def _neighbors(remote: Remote) -> Iterator[Finding]:
 def _silent(remote: Remote, found: Fleet) -> Iterator[Finding]:
     """Workers that stopped reporting and own runs that a monitor will requeue, if a worker with one runs."""
     held = _held(remote)
-    lonely = not found.alive and not found.swept_lately
+    lonely = not found.swept_lately  # of workers that are alive, none may have a monitor
     silent = [one for one in remote.tasks.workers() if one.session in held and not one.alive] if held else []
     for worker in sorted(silent, key=lambda one: (one.name, one.session))[:NAMED]:
         number = held[worker.session]
@@ -106,7 +106,7 @@ def _silent(remote: Remote, found: Fleet) -> Iterator[Finding]:
             f" {counted(number, 'run')}: {verb(number, 'its task is', 'its tasks are')} requeued after"
             f" {expiry:g} s" + (", but only by a worker with a monitor, and none runs" if lonely else ""),
             fix=f"check whether process {worker.pid} is alive on {worker.host}; if it is: pytask health"
-            " --live" + ("; if not, start a worker: pytask run TARGET" if lonely else ""),
+            " --live" + ("; if not, start a worker with a monitor: pytask run TARGET" if lonely else ""),
         )
     if len(silent) > NAMED:
         yield Finding(
@@ -244,7 +244,14 @@ def _forgotten(remote: Remote) -> Iterator[Finding]:
 def _refused(found: Fleet) -> Iterator[Finding]:
     """Writes that Redis refuses while it accepts renewals: usually a size limit."""
     for worker in found.alive:
-        if worker.held > HELD:
+        if worker.embargo:
+            yield Finding(
+                code="PT055",
+                what=f"another server answered {worker.name} (a restart or a failover): for about"
+                f" {ago(worker.embargo)} it claims no tasks, while owners restore the runs that it lost",
+                fix="nothing, if it is over in time; what a failover may lose: docs/failover.md",
+            )
+        elif worker.held > HELD:
             yield Finding(
                 code="PT132",
                 what=f"for {ago(worker.held)} Redis has accepted no task results or logs from worker"

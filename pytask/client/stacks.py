@@ -41,8 +41,8 @@ def stacks(partitions: Partitions, task_id: str, wait: float) -> Op[Stacks]:
                     return found
         now = yield Now()
     text = (
-        f"no worker told within {wait:.3g} s where {task_id!r} is: the worker is of an earlier release, it"
-        " does not hear messages, or code of a task blocks its event loop"
+        f"no worker told within {wait:.3g} s where {task_id!r} is: its worker is dead or of an earlier"
+        " release, does not hear messages, or code of a task blocks its event loop"
     )
     raise TimedOut(see_why(text, task_id), task.state)
 

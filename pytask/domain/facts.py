@@ -54,6 +54,7 @@ class Crew:
     tasks: int | None = None
     max_tasks: int | None = None
     held: float = 0.0  # seconds without an accepted task result, or without an answered claim
+    embargo: float = 0.0  # seconds for which it still claims nothing, as another server has answered
     kept_by: Mapping[str, str] = attrs.Factory(dict)  # id -> the threads that prevent its run from ending
     pausing: Mapping[str, str] = attrs.Factory(dict)  # id -> where its run is, which has not reached a gate
 

@@ -276,6 +276,10 @@ class WorkerInfo:
         default=0.0,
         metadata=_figure(measure, "time for which Redis has taken no end, or answered no claim", "s"),
     )
+    embargo: float = attrs.field(
+        default=0.0,
+        metadata=_figure(measure, "time for which it still claims nothing, as another server answered", "s"),
+    )
     refused: int = attrs.field(
         default=0,
         metadata=_figure(whole, "tasks that became ERROR as their data or end was too large for Redis"),

@@ -20,6 +20,7 @@ from pytask.domain.transition_text import Phrase, asker_of, phrase_of, transitio
 from pytask.domain.wording import ago, at, counted, verb
 
 LOOK = 100_000  # queue entries that are searched
+START_A_WORKER = "start a worker: pytask run TARGET"
 LATE = 15.0  # seconds; timers that are later are no longer just a slow look of a worker
 MOVES = 5  # transitions of the history that are shown
 
@@ -200,7 +201,9 @@ def _hand_on(task: Known, facts: Facts, timing: Timing) -> str:
 
 
 def _unwatched(facts: Facts, timing: Timing) -> bool:
-    return facts.monitor is None or facts.monitor > timing.unwatched
+    # A monitor is a task of a worker, and three periods are the time of a slow one.
+    limit = timing.unwatched if facts.alive else timing.unwatched / 3
+    return facts.monitor is None or facts.monitor > limit
 
 
 def _waiting(task: Known, facts: Facts) -> Iterator[str]:
@@ -220,10 +223,20 @@ def _waiting(task: Known, facts: Facts) -> Iterator[str]:
     else:
         yield "it is in no queue, so no worker will claim it: the hash was written, but the id was not pushed"
         return
+    yield from _claims(task, facts)
+
+
+def _claims(task: Known, facts: Facts) -> Iterator[str]:
+    """What keeps the workers from claiming what is in the queue."""
     if not facts.alive:
         yield "no worker is running"
     elif task.function not in facts.knowing:
         yield _unknown(task, facts)
+    elif rest := min(worker.embargo for worker in facts.alive):
+        yield (
+            f"another Redis server answered (a restart or a failover): for about {ago(rest)} no worker claims"
+            " tasks, while owners restore the runs that it lost"
+        )
     elif all(worker.held > 2 * Timing().heartbeat for worker in facts.alive):
         yield "Redis answers no claims of the workers, or accepts no task results, although they renew"
     elif _full(facts):
@@ -288,6 +301,8 @@ def _advice(task: Known, facts: Facts) -> Iterator[str]:
     elif task.state is life.WAIT:
         line = None if task.paused or facts.on_hold else facts.line
         yield from limit_reasons.advice(line) if line else _advice_for_a_wait(task, facts)
+        if line and not facts.alive:
+            yield START_A_WORKER
 
 
 def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
@@ -302,7 +317,12 @@ def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
     elif facts.place is None and not facts.parked and facts.queued <= LOOK:
         yield Advice("push it: ", _push(task, facts))
     elif not facts.alive:
-        yield "start a worker: pytask run TARGET"
+        yield START_A_WORKER
+    elif task.function not in facts.knowing:
+        yield Advice(
+            f"start a worker that has a class with NAME = {task.function!r}, or delete the task: ",
+            _verb("rm", task),
+        )
     elif task.function in facts.knowing and not facts.parked and _full(facts):
         yield "start another worker, or raise max_tasks"
 
@@ -313,7 +333,11 @@ def _advice_for_a_run(task: Known, facts: Facts) -> Iterator[str]:
         # A living worker registers it again with its next renewal; claim.lua shows what a push does.
         yield Advice("push it, so that a monitor requeues it: ", _push(task, facts), " (or slow_sweep=True)")
     elif (facts.renewed is None or facts.renewed > 3 * timing.heartbeat) and _unwatched(facts, timing):
-        yield Advice("start a worker without --no-monitor, or requeue it now: ", _verb("requeue", task))
+        start = "start a worker without --no-monitor"
+        if facts.renewed is not None and facts.renewed <= expiry_of(task.session, timing.expiry):
+            yield start  # `requeue` would refuse it
+        else:
+            yield Advice(f"{start}, or requeue it now: ", _verb("requeue", task))
     if task.paused:
         yield Advice("to resume it: ", _verb("start", task))
     elif task.control and facts.renewed is not None and facts.renewed <= 3 * timing.heartbeat:

@@ -9,7 +9,8 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +45,13 @@ def vitals(worker: Worker) -> dict[str, Any]:
         why.append("it is draining: it takes no more tasks and waits for the running ones")
     elif worker.capacity.closed:
         why.append("it takes no more tasks (SIGTSTP)")
-    if not all(partition.lease.may_claim(worker.now()) for partition in partitions):
-        why.append(
-            f"it takes no tasks: Redis {partitions[0].backend.describe()} does not answer, or its server"
-            " changed"
-        )
+    why += _of_redis(worker)
     held = max((partition.held for partition in partitions), default=0.0)
     if held > 2 * worker.settings.timing.heartbeat:
         why.append(
             f"for {held:.0f} s Redis has accepted no results and events of its tasks, or not answered its"
             " claims"
         )
-    if not all(partition.controller.listening for partition in partitions):
-        why.append("it does not receive control messages")
     return {
         "pid": os.getpid(),
         "name": worker.settings.name,
@@ -68,6 +63,27 @@ def vitals(worker: Worker) -> dict[str, Any]:
         "drain": worker.settings.drain,
         "metrics": worker.settings.metrics,
     }
+
+
+def _of_redis(worker: Worker) -> Iterator[str]:
+    now = worker.now()
+    leases = [partition.lease for partition in worker.partitions]
+    where = f"Redis {worker.partitions[0].backend.describe()}"
+    silent = now - min(lease.last_ok for lease in leases)
+    rest = max(lease.embargo_until for lease in leases) - now
+    lost = ""
+    if silent > 2 * worker.settings.timing.heartbeat:
+        lost = f"{where} has not answered {f'for {silent:.0f} s' if isfinite(silent) else 'yet'}"
+    if rest > 0:
+        yield (
+            f"for {rest:.0f} s it takes no tasks: another server answered at {where}, and owners restore the"
+            " runs that it lost"
+        )
+    if not all(lease.may_claim(now) for lease in leases) and (lost or rest <= 0):
+        yield f"it takes no tasks: {lost or f'{where} does not answer'}"
+        lost = ""  # it is said
+    if not all(partition.controller.listening for partition in worker.partitions):
+        yield f"it does not receive control messages{f': {lost}' if lost else ''}"
 
 
 class HealthReporter:

@@ -76,6 +76,7 @@ def together(sessions: Sequence[Worker]) -> tuple[Worker, ...]:
                 tasks=None if same.tasks is None or worker.tasks is None else same.tasks + worker.tasks,
                 silent=min(same.silent, worker.silent),
                 held=max(same.held, worker.held),
+                embargo=max(same.embargo, worker.embargo),
                 refused=same.refused + worker.refused,
                 kept_by={**same.kept_by, **worker.kept_by},
                 pausing={**same.pausing, **worker.pausing},

@@ -508,7 +508,15 @@ def test_many_silent_workers_are_not_all_listed(store, client, cli):
     found = json.loads(cli("doctor", "-o", "json").stdout)["items"]
     alone = next(item for item in found if item["code"] == "PT097")
     assert alone["what"].endswith("after 90 s, but only by a worker with a monitor, and none runs")
-    assert alone["fix"].endswith("; if not, start a worker: pytask run TARGET")
+    assert alone["fix"].endswith("; if not, start a worker with a monitor: pytask run TARGET")
+    with redis.Redis.from_url(store.url) as plain:  # one that has no monitor
+        RedisStore(plain, Keys()).announce(WorkerInfo(session="x", name="x", host="h", pid=9, running=0))
+    client.zadd("pytask:monitors", {"m": now - 40})
+    assert (
+        codes(cli)["PT097"]["what"].endswith("and none runs") or "more workers" in codes(cli)["PT097"]["what"]
+    )
+    items = json.loads(cli("doctor", "-o", "json").stdout)["items"]
+    assert any(item["what"].endswith("by a worker with a monitor, and none runs") for item in items)
 
 
 def test_a_worker_of_another_release(store, client, cli):
@@ -542,7 +550,31 @@ def test_a_place_where_nothing_is_names_one_where_something_is(store, client, cl
     client.delete("new-task")
     (found,) = codes(cli).values()
     assert found["fix"].startswith("pytask doctor --namespace app:    ")
+    (found,) = codes(cli, "--namespace", "ap:").values()
+    assert found["fix"].startswith("pytask doctor --namespace app:    ")
     assert "PT143" not in codes(cli, "--namespace", "app:")
+
+
+def test_a_worker_that_waits_after_a_change_of_server_says_so(store, client, cli):
+    worker = WorkerInfo(
+        session="s", name="w1", host="h", pid=7, running=1, held=40.0, embargo=62.0, protocol=PROTOCOL
+    )
+    with redis.Redis.from_url(store.url) as plain:
+        RedisStore(plain, Keys()).announce(worker)
+    client.zadd("pytask:monitors", {"m": client.time()[0]})
+    shown = cli("doctor")
+    assert shown.exit_code == 0  # it is over soon, without anybody
+    assert "PT055  another server answered w1" in shown.stdout
+    assert "1m2s it claims no tasks" in " ".join(shown.stdout.split())
+    assert "PT132" not in shown.stdout  # what it does not send is no matter of size
+
+
+def test_the_number_of_problems_and_notes_is_that_of_the_findings(store, client, cli):
+    client.hset("bad", mapping={"function": "f", "state": "ERROR", "error": "boom"})
+    client.zadd("pytask:index:ERROR", {"bad": client.time()[0]})
+    shown = cli("doctor")
+    assert shown.exit_code == 3  # there was never a monitor
+    assert "1 problem and 1 note found" in shown.stderr
 
 
 def test_a_task_that_outlives_its_stop_is_named(store, client, cli):

@@ -69,6 +69,14 @@ def test_a_killed_worker_and_one_that_is_ended(place):
                 until(lambda: running(place, "yew") == ids, "they do not run on")
 
 
+def test_a_worker_without_tasks_gives_nothing_to_measure(place):
+    with worker(place, "oak"):
+        until(lambda: workers(place), "the worker does not report")
+        found = call(place, "drill", "-y")
+        assert "not followed: 1 pre-started task, which ends with its worker" in found.stderr
+        assert "nothing was measured" in found.stderr
+
+
 def test_without_a_worker_here_it_says_so(place):
     found = call(place, "drill", "-y", code=2)
     assert "no worker runs on this machine" in found.stderr

@@ -266,13 +266,29 @@ def test_a_read_only_replica(store, client):
         assert new(f"redis://{primary}/0").exit_code == 0
 
 
+def findings(url):
+    words = ["doctor", "-o", "json", "--redis", url]
+    return json.loads(CliRunner().invoke(main, words, env={"PYTASK_TIMEOUT": "5"}).stdout)["items"]
+
+
 def test_a_full_server():
     with start_server("valkey") as server, redis.Redis.from_url(server.url) as client:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "1")
-        check(new(server.url), 1, "PT052", "OOM")
+        check(
+            new(server.url),
+            1,
+            "PT052",
+            "Redis refuses: OOM command not allowed when used memory > 'maxmemory'. R",
+        )
+        found = {one["code"]: one for one in findings(server.url)}
+        assert "the server is full: " in found["PT052"]["what"]
+        assert re.search(r"redis-cli .*CONFIG SET maxmemory \d+$", found["PT052"]["fix"])
+        shown = CliRunner().invoke(main, ["status", "--redis", server.url])
+        assert " of 1B used, answers in" in shown.stdout
         apply(client, "PT052")
         assert new(server.url).exit_code == 0
+        assert "PT052" not in {one["code"] for one in findings(server.url)}
 
 
 def test_the_queue_is_no_list():

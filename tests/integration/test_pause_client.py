@@ -137,7 +137,7 @@ def test_the_command_line_pauses_tasks_and_functions(site, client):
     assert not site.raw.hget("b", "paused")
     site.push("c", "looper")
     site.holds("c", state=True)
-    assert "paused: looper" in site.cli("status").stdout
+    assert "paused: looper; resume with `pytask start --paused --name looper`" in site.cli("status").stdout
     assert "1 task" in site.cli("status").stdout
     assert "not reached a gate" not in site.cli("status").stdout
     named = site.cli("doctor").stdout

@@ -50,6 +50,11 @@ LOADING = (
     "Redis has started and is still loading its data from disk (LOADING). Nothing is lost: wait until"
     " `redis-cli INFO persistence` says loading:0, and retry; a worker waits by itself"
 )
+# What surrounds the error of a command in a script: before it in 6.2, behind it in 7 and newer.
+IN_SCRIPT = re.compile(
+    r"^Error running script \(call to \S+\): @user_script:\s?\d+: (@user_script: \d+: )?-?"
+    r"| script:( \w+,)? on @user_script:\d+\.?$"
+)
 # A right that the caller of a script lacks: the texts of 6.2, then of 7 and newer.
 SCRIPT_DENIALS = ("The user executing the script can't", "ACL failure in script")
 
@@ -109,7 +114,8 @@ def _word(names: set[str], text: str) -> str:
 def _refusal(word: str, text: str) -> str:
     """The text of a refusal, with the error code of the server first, and the remedy."""
     remedy = f". {REMEDIES[word]}" if word in REMEDIES else ""
-    return f"Redis refuses: {text if _says(text, word) else f'{word} {text}'}{remedy}"
+    said = IN_SCRIPT.sub("", text).rstrip(".")
+    return f"Redis refuses: {said if _says(said, word) else f'{word} {said}'}{remedy}"
 
 
 def _place(text: str, script: tuple[str, str]) -> tuple[str, str]:

@@ -51,6 +51,7 @@ def _risks_of(client: Any, max_data: int, *, alone: bool) -> list[Risk]:
         *_of_role(info),
         *_of_replication(settings, replicated=has_replicas or not alone),
         *_of_memory_and_disk(settings),
+        *_of_fullness(decoding.info(client.execute_command("INFO", "memory"))),
         *_of_connections(settings, max_data),
     ]
 
@@ -116,6 +117,18 @@ def _of_memory_and_disk(settings: Words) -> Iterator[Risk]:
             code="PT076",
             what="a restart of the server loses tasks or restores old ones (appendonly is no)",
             fix="CONFIG SET appendonly yes",
+        )
+
+
+def _of_fullness(info: Words) -> Iterator[Risk]:
+    limit, used = _number(info.get("maxmemory")), _number(info.get("used_memory")) or 0
+    used -= _number(info.get("mem_not_counted_for_evict")) or 0
+    if limit and used >= limit and info.get("maxmemory_policy") == "noeviction":
+        yield Risk(
+            code="PT052",
+            what=f"the server is full: {used:,} of {limit:,} bytes are used (maxmemory). Starts and claims"
+            " are refused; running tasks continue, and can be stopped",
+            fix=f"CONFIG SET maxmemory {2 * used}",
         )
 
 

@@ -52,7 +52,9 @@ def command(remote: Remote, printer: Printer) -> None:
         from pytask.domain.errors import Unhealthy
         from pytask.domain.wording import counted
 
-        raise Unhealthy(f"{counted(serious, 'problem')} found; `pytask explain CODE` describes each")
+        notes = len(found) - serious
+        also = f" and {counted(notes, 'note')}" if notes else ""
+        raise Unhealthy(f"{counted(serious, 'problem')}{also} found; `pytask explain CODE` describes each")
 
 
 def rows(found: Iterable[Finding]) -> list[dict[str, Any]]:

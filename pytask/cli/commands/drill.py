@@ -55,6 +55,7 @@ def command(
 
     from pytask.cli import drill
     from pytask.domain.wording import counted
+    from pytask.domain.wording import verb as agreeing
     from pytask.terminal import say
 
     workers = remote.tasks.workers()
@@ -66,7 +67,8 @@ def command(
     verb = "End" if term else "Kill"
     options.sure(f"{verb} worker {chosen.name} (process {chosen.pid}) with {what}?", yes=yes)
     if local:
-        say(f"not followed: {counted(local, 'pre-started task')}, which end with their worker")
+        ends = agreeing(local, "ends with its worker", "end with their worker")
+        say(f"not followed: {counted(local, 'pre-started task')}, which {ends}")
     if not others:
         say("no other worker is alive: its tasks wait until one starts")
     since = time.monotonic()
@@ -99,6 +101,8 @@ def _show(printer: Printer, tasks: Sequence[Followed], limit: float | None, wait
         for one in sorted(tasks, key=lambda one: -(one.gone or 0.0))
     ]  # fmt: skip
     printer.rows("tasks", rows, columns, longest=longest, p99=most)
+    if not tasks:
+        say("it ran no task that another worker could take over, so nothing was measured: `pytask new`")
     if longest is not None and most is not None:
         back = counted(len(seconds), "task")
         say(f"{back} came back: the longest was gone for {longest:.2f} s, p99 {most:.2f} s")

@@ -41,6 +41,7 @@ def command(
     from pytask.cli.control import Verb, carry_out, started
     from pytask.domain import lifecycle as life
     from pytask.domain.timing import Timing
+    from pytask.domain.wording import counted
     from pytask.terminal import say
 
     meant = (life.ERROR,)
@@ -54,8 +55,8 @@ def command(
         running = [task_id for task_id in ids if found[task_id].state is life.RUNNING]
         if running:
             say(
-                f"{len(running)} of them are RUNNING: leases that are not being renewed are observed for"
-                f" {timing.expiry:g} s first, as a monitor does"
+                f"{counted(len(running), 'task is', 'tasks are')} RUNNING: leases that are not being renewed"
+                f" are observed for {timing.expiry:g} s first, as a monitor does"
             )
             found |= {outcome.id: outcome for outcome in tasks.requeue_many(running, timing=timing)}
         return found

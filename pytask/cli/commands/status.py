@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,9 @@ def _lines(found: Fleet, url: str) -> list[tuple[str, Any]]:
     silent = f", {shown['silent']} silent" if shown["silent"] else ""
     brand = "Valkey" if "valkey_version" in found.server else "Redis"
     memory = found.server.get("used_memory_human")
-    server = f"{brand} {shown['server']}, {memory} used, " if shown["server"] else ""
+    most = found.server.get("maxmemory_human") if int(found.server.get("maxmemory", 0)) else None
+    used = f"{memory} of {most} used" if most else f"{memory} used"
+    server = f"{brand} {shown['server']}, {used}, " if shown["server"] else ""
     return [
         *((str(state), number) for state, number in found.count.states.items()),
         (
@@ -108,6 +111,8 @@ def _held(names: list[str]) -> str | None:
     if not names:
         return None
     which, select = ("all", "--all") if "*" in names else (", ".join(names), "--name NAME")
+    if which == names[0]:
+        select = shlex.join(["--name", which])
     return f"paused: {which}; resume with `pytask start --paused {select}`"
 
 

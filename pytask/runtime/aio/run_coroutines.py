@@ -204,7 +204,7 @@ class RunCoroutines(Family):
                 return self.run.encoded_output(task.result()), None, None
             except Exception as unfit:  # noqa: BLE001 - whatever the value does when it is encoded
                 error = unfit
-        return None, error, describe(error, self.run.hidden, own=0)
+        return None, error, describe(error, self.run.hidden)
 
     def _tell_over(self, end: End | None) -> None:
         if not self.empty:

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from types import TracebackType
 
 from pytask.domain.errors import PytaskError, TaskFailed
 from pytask.domain.secrets import hide
 
 ERROR_BYTES = 8192
+OURS = "pytask.runtime."  # modules that call the code of a task
 
 
-def describe(error: BaseException, hidden: Sequence[str] = (), *, own: int = 1) -> str:
-    """The `error` field: the text, then the traceback, at most 8 KiB, without `hidden` values.
-
-    The first `own` frames of the traceback are those of pytask.
-    """
+def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
+    """The `error` field: the text, then the traceback, at most 8 KiB, without `hidden` values."""
     if isinstance(error, TaskFailed):
         return _cut(hide(_text(error), hidden), ERROR_BYTES)
     # Check the class: SystemExit and many other exceptions also have a `code`.
     text = _cut(hide(_named(error), hidden), 2048)
-    frames = error.__traceback__
-    for _ in range(own):
-        frames = None if frames is None else frames.tb_next
+    frames = frames_of_task(error)
     if frames is None or not needs_traceback(error):
         return text
     trace = hide("".join(traceback.format_exception(type(error), error, frames)), hidden)
     room = ERROR_BYTES - len(text.encode(errors="replace")) - 8
     tail = trace.encode(errors="replace")[-room:].decode(errors="ignore")
     return f"{text}\n{tail}" if len(tail) == len(trace) else f"{text}\n...\n{tail}"
+
+
+def frames_of_task(error: BaseException) -> TracebackType | None:
+    """The traceback from the first frame of the task on; None if none of its frames is there."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(OURS):
+        frames = frames.tb_next
+    return frames
 
 
 def needs_traceback(error: BaseException) -> bool:

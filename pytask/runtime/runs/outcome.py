@@ -21,7 +21,7 @@ from pytask.domain.task_config import restart_policy, run_timeout, secret_fields
 from pytask.logger import get_logger
 from pytask.runtime.runs import restarting
 from pytask.runtime.runs.committer import Committer
-from pytask.runtime.runs.failure import needs_traceback
+from pytask.runtime.runs.failure import frames_of_task, needs_traceback
 from pytask.runtime.runs.hand_back import HANDED_BACK, STOPPED_EVENT
 from pytask.runtime.runs.in_force import in_force
 from pytask.runtime.runs.refusals import Refusals
@@ -236,4 +236,5 @@ def _log_failure(run: Run, error: BaseException | None) -> None:
     elif run.cls is not None and secret_fields(run.cls):  # the traceback would quote secret values
         log.error("task %s failed: %s; the traceback is in its field `error`", run.id, text, extra=about)
     else:
-        log.error("task %s failed: %s", run.id, text, extra=about, exc_info=error)
+        where = (type(error), error, frames_of_task(error) or error.__traceback__)
+        log.error("task %s failed: %s", run.id, text, extra=about, exc_info=where)

@@ -273,7 +273,7 @@ class Heartbeat:
             oldest = self._lease.living.oldest()
             left = self._lease.timing.lease - (now - oldest) if oldest is not None else None
             fate = f"; tasks stop in {max(0.0, left):.0f} s" if left is not None else ""
-            log.warning("Redis %s does not acknowledge: %s%s", self._address, error, fate)
+            log.warning("Redis %s does not acknowledge: %s%s", self._address, str(error).rstrip("."), fate)
 
 
 def _unknown(verdicts: Mapping[RunRef, Answer]) -> list[RunRef]:

@@ -155,6 +155,7 @@ class Presence:
             expiry=self._timing.expiry,
             files=files.limit(),
             held=round(self._held(), 1),
+            embargo=round(max(0.0, self._lease.embargo_until - self._clock()), 1),
             refused=self._refused_tasks(),
             runs=self._shown({name: count for name, count in tally.runs.items() if count}),
             lease_age=0.0 if renewed is None else round(max(0.0, self._clock() - renewed), 3),

@@ -134,7 +134,7 @@ def test_a_dead_worker_s_task_is_put_back_where_no_monitor_lives(tmp_path, cli, 
             client.zadd("pytask:leases", dict.fromkeys(ids, (client.time()[0] - 10) * 1_000_000))
             done = cli("requeue", *ids, *scale, "-o", "json")
             assert done.exit_code == 0, done.stderr
-            assert "2 of them are RUNNING: leases that are not being renewed are observed for" in done.stderr
+            assert "2 tasks are RUNNING: leases that are not being renewed are observed for" in done.stderr
             assert all(row["done"] for row in rows(done).values())
             until(lambda: {client.hget(i, "worker") for i in ids} == {"lives"}, lambda: living.output)
             assert f"Z requeued by {own_name()[:64]}: the lease of dies was not renewed for " in (

@@ -97,6 +97,24 @@ def test_very_deep_replies_are_those_of_no_redis():
             thread.join()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error running script (call to f_91ad46ae): @user_script:125: @user_script: 125: -OOM command not"
+        " allowed when used memory > 'maxmemory'.",
+        "OOM command not allowed when used memory > 'maxmemory'. script: 91ad46ae, on @user_script:125.",
+        "command not allowed when used memory > 'maxmemory'.",
+    ],
+)
+def test_a_refusal_of_a_command_in_a_script_is_said_as_any_other(said):
+    from redis.exceptions import OutOfMemoryError
+
+    assert str(translate(OutOfMemoryError(said))) == (
+        "[PT052] Redis refuses: OOM command not allowed when used memory > 'maxmemory'. Raise maxmemory of the"
+        " server, or delete finished tasks"
+    )
+
+
 def test_masterdown_is_not_called_clusterdown():
     from redis.exceptions import MasterDownError
 

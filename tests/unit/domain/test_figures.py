@@ -18,7 +18,7 @@ FULL = WorkerInfo(
     restarts={"a": "again after 1 s"},
     max_tasks=9, started=1.5, lag=0.002, round_trip=0.25, cpu=0.5, monitor=True, expiry=90.0, dropped=1,
     schedules=("nightly",), definitions={"nightly": "0a1b2c3d"}, zones="2026a",
-    task_logs=0, files=1024, held=1.0, refused=4, kept_by={"id": "thread"}, stuck=("x",),
+    task_logs=0, files=1024, held=1.0, embargo=2.0, refused=4, kept_by={"id": "thread"}, stuck=("x",),
     pausing={"id": "greenlet"},
     busiest=(Busy("i", "f", 0.9, 3),), lock="boot 1 2 token", unlocked="no space left",
     limits={"a": Rule(limit=3, group_limit=1, rate=(5, 60.0), path=("api", "tenant"))},

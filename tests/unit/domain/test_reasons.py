@@ -5,6 +5,8 @@ import pytest
 from pytask.domain import history
 from pytask.domain.facts import Crew, Facts, Known
 from pytask.domain.lifecycle import State, Trigger
+from pytask.domain.limit_reasons import Line
+from pytask.domain.limits import Kind
 from pytask.domain.reasons import account
 from pytask.domain.transition_text import PHRASES
 
@@ -62,6 +64,7 @@ def test_the_story_of_the_issue():
     )
     assert found.since == 1700000000.0
     assert found.notes == (
+        "start a worker that has a class with NAME = 'watch-ulr', or delete the task: pytask rm a",
         (
             "1 worker died while running it: retries become less frequent, and after a few more crashes it is"
             " marked as poison"
@@ -273,8 +276,10 @@ def test_what_it_waits_for():
         assert found.story.startswith("WAIT: ")
         return found.story.removeprefix("WAIT: "), *found.notes
 
-    assert waits(workers=near, place=1) == (f"1 task is ahead of it in the queue; {unknown}",)
-    assert waits(workers=near, place=3) == (f"3 tasks are ahead of it in the queue; {unknown}",)
+    start = "start a worker that has a class with NAME = 'watch-ulr', or delete the task: pytask rm a"
+    assert waits(workers=near, place=1) == (f"1 task is ahead of it in the queue; {unknown}", start)
+    assert waits(workers=near, parked=True) == (f"{unknown}, so it is parked", start)
+    assert waits(workers=near, place=3) == (f"3 tasks are ahead of it in the queue; {unknown}", start)
     assert waits(workers=near, queued=200_000)[0] == (
         f"more than 100000 tasks are ahead of it in the queue; {unknown}"
     )
@@ -293,6 +298,37 @@ def test_what_it_waits_for():
     (lost, push) = waits()
     assert lost.startswith("it is in no queue")
     assert push.endswith("LPUSH new-task a")
+
+
+def test_after_a_change_of_server_it_waits_for_the_claims_to_begin():
+    crew = [
+        Crew(session=name, functions=("watch-ulr",), embargo=rest) for name, rest in (("s", 50), ("t", 40))
+    ]
+    found = account(task_of("WAIT"), Facts(now=9.0, workers=crew, place=0))
+    assert found.story == (
+        "WAIT: it is next in the queue; another Redis server answered (a restart or a failover): for about"
+        " 40s no worker claims tasks, while owners restore the runs that it lost"
+    )
+
+
+def test_a_monitor_that_ended_with_the_last_worker_requeues_nothing():
+    run = task_of("RUNNING", session="s", worker="larch")
+    dead = Crew(session="s", alive=False)
+    found = account(run, Facts(now=1700000100.0, workers=[dead], renewed=28.0, monitor=29.0))
+    assert "its last renewal was 28s ago; no monitor is running to requeue it" in found.story
+    assert found.notes == ("start a worker without --no-monitor",)  # `requeue` would refuse it before 90 s
+    alive = Crew(session="t")
+    assert "a monitor requeues it in about" in story(
+        run, Facts(now=1700000100.0, workers=[dead, alive], renewed=28.0, monitor=29.0)
+    )
+
+
+def test_a_task_that_waits_for_a_slot_while_no_worker_runs_needs_one():
+    line = Line(kind=Kind.GROUP, name="hall", live=1, limit=1)
+    notes = account(task_of("WAIT"), Facts(now=9.0, line=line)).notes
+    assert notes[-1] == "start a worker: pytask run TARGET"
+    idle = Facts(now=9.0, line=line, workers=[Crew(session="s", functions=("watch-ulr",))])
+    assert "start a worker" not in " ".join(account(task_of("WAIT"), idle).notes)
 
 
 def test_a_plain_life_has_no_moves_and_is_read_from_the_other_fields():

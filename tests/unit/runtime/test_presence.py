@@ -57,6 +57,9 @@ def test_the_entry_tells_how_the_worker_fares(world):
 def test_the_entry_tells_what_redis_does_not_take(world):
     presence = world.presence(held=lambda: 12.34, refused=lambda: 3)
     assert (presence.info().held, presence.info().refused) == (12.3, 3)
+    assert presence.info().embargo == 0.0
+    world.lease.embargo_until = world.clock() + 61.04
+    assert presence.info().embargo == 61.0
 
 
 def test_the_loop_is_late(world, presence, monkeypatch):
