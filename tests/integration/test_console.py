@@ -512,9 +512,6 @@ def test_many_silent_workers_are_not_all_listed(store, client, cli):
     with redis.Redis.from_url(store.url) as plain:  # one that has no monitor
         RedisStore(plain, Keys()).announce(WorkerInfo(session="x", name="x", host="h", pid=9, running=0))
     client.zadd("pytask:monitors", {"m": now - 40})
-    assert (
-        codes(cli)["PT097"]["what"].endswith("and none runs") or "more workers" in codes(cli)["PT097"]["what"]
-    )
     items = json.loads(cli("doctor", "-o", "json").stdout)["items"]
     assert any(item["what"].endswith("by a worker with a monitor, and none runs") for item in items)
 

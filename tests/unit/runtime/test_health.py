@@ -9,6 +9,7 @@ from pytask.domain.timing import Timing
 from pytask.runtime.health import vitals
 
 NOW = 1000.0
+RESTORED = "and owners restore the runs that it lost"
 
 
 def worker(*, renewed=NOW, embargo_until=-inf, listening=True):
@@ -48,10 +49,7 @@ def worker(*, renewed=NOW, embargo_until=-inf, listening=True):
         ({"renewed": -inf}, ["it takes no tasks: Redis redis:6379/0 has not answered yet"]),
         (
             {"embargo_until": NOW + 60},
-            [
-                "for 60 s it takes no tasks: another server answered at Redis redis:6379/0, and owners restore"
-                " the runs that it lost"
-            ],
+            [f"for 60 s it takes no tasks: another server answered at Redis redis:6379/0, {RESTORED}"],
         ),
     ],
 )

@@ -389,6 +389,7 @@ def test_a_failed_task_is_logged_with_its_traceback(caplog):
     assert (line["task"], line["function"], line["epoch"]) == ("a", "demo", 7)
     assert line["exception"].startswith("Traceback (most recent call last):")
     assert line["exception"].endswith("ValueError: in start")
+    assert "_start" not in line["exception"]  # no line of pytask
 
 
 def test_a_failure_of_the_task_s_own_needs_no_traceback(caplog):
