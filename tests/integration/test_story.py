@@ -87,6 +87,7 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
     )
     lines = [
         story,
+        "start a worker that has a class with NAME = 'watch-ulr', or delete the task: pytask rm w-1",
         (
             "1 worker died while running it: retries become less frequent, and after a few more crashes it is"
             " marked as poison"
