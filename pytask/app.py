@@ -95,6 +95,8 @@ class PyTask:
         for cls in classes:
             schema.check(data_class(cls), cls.__qualname__)
         self.tasks = tasks
+        for cls in classes if self._worker is not None else ():
+            log.warning("task %r was added after the start: this worker does not run it", task_name(cls))
 
     def pre_start_task(self, name: str, task_data: Any = None) -> None:
         """Run a task on this worker for the lifetime of the worker, without the queue.

@@ -15,6 +15,39 @@ def test_a_backend_of_ones_own_has_no_replicas_to_wait_for():
         PyTask(MemoryBackend(), durable_acks=1).start()
 
 
+LATE = """
+from gevent import monkey; monkey.patch_all()
+import logging; logging.basicConfig()
+from pytask import PyTask, Task
+from pytask.adapters.memory.backend import MemoryBackend
+
+class Early(Task):
+    class Config:
+        NAME = "early"
+    def start(self):
+        pass
+
+class Late(Task):
+    class Config:
+        NAME = "late"
+    def start(self):
+        pass
+
+app = PyTask(MemoryBackend())
+app.add_task(Early)
+with app:
+    app.add_task(Late)
+app.add_task()
+"""
+
+
+def test_a_task_that_is_added_after_the_start_is_named():
+    """A worker knows the classes that were there at its start; a push for another one is parked."""
+    shown = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=True)
+    assert "task 'late' was added after the start: this worker does not run it" in shown.stderr
+    assert shown.stderr.count("was added") == 1
+
+
 FORKS = """
 from gevent import monkey; monkey.patch_all()
 import os, socket
