@@ -86,11 +86,14 @@ def diagnosis(url, **env):
     else:
         shown = CliRunner().invoke(main, words, env={"PYTASK_TIMEOUT": "8"})
         code = shown.exit_code
-    found = {item["code"]: item for item in json.loads(shown.stdout)["items"]}
-    serious = [item for item in found.values() if item["serious"]]
+    items = json.loads(shown.stdout)["items"]
+    found = {item["code"]: item for item in items}
+    serious = [item for item in items if item["serious"]]
     assert code == (3 if serious else 0), shown
     problems = "1 problem" if len(serious) == 1 else f"{len(serious)} problems"
-    said = f"pytask: [PT083] {problems} found; `pytask explain CODE` describes each\n"
+    notes = len(items) - len(serious)
+    also = "" if not notes else " and 1 note" if notes == 1 else f" and {notes} notes"
+    said = f"pytask: [PT083] {problems}{also} found; `pytask explain CODE` describes each\n"
     assert shown.stderr == (said if serious else "")
     assert all(item["what"] and item["fix"] for item in found.values())
     return found

@@ -103,11 +103,11 @@ def test_killed_requeued_by_another_and_parked_since_nobody_knows_the_name(clien
         "WAIT",
     )
     assert (account["story"], account["since"], account["reasons"]) == (story, expired["at"], lines)
-    assert [move["text"] for move in account["moves"]] == lines[2:]
+    assert [move["text"] for move in account["moves"]] == lines[3:]
 
     text = cli("show", "w-1").stdout
     assert re.search(r"^why +(.*)$", text, re.MULTILINE)[1] == story
-    assert re.search(r"^history +(.*)\n +(.*)$", text, re.MULTILINE).groups() == (*lines[2:],)
+    assert re.search(r"^history +(.*)\n +(.*)$", text, re.MULTILINE).groups() == (*lines[3:],)
     at = float(client.hget("w-1", "crash_at"))
     assert re.search(r"^crash_at +(.*)$", text, re.MULTILINE)[1].startswith(f"{clock(at)} (")
     shown = cli.json("show", "w-1")
