@@ -31,9 +31,14 @@ def describe(error: BaseException, hidden: Sequence[str] = ()) -> str:
 def frames_of_task(error: BaseException) -> TracebackType | None:
     """The traceback from the first frame of the task on; None if none of its frames is there."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(OURS):
+    while frames is not None and _is_ours(frames):
         frames = frames.tb_next
     return frames
+
+
+def _is_ours(frames: TracebackType) -> bool:
+    name = frames.tb_frame.f_globals.get("__name__")  # whatever code of a task has made of it
+    return isinstance(name, str) and name.startswith(OURS)
 
 
 def needs_traceback(error: BaseException) -> bool:

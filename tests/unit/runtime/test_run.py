@@ -163,6 +163,15 @@ def test_the_error_has_text_and_traceback_from_the_users_code_on():
     assert text.count("File ") == 1  # no line of pytask
 
 
+@pytest.mark.parametrize("name", [None, 7, "pytask_of_mine"])
+def test_code_whose_module_has_another_name_is_the_users(name):
+    code = {"__name__": name}
+    exec("def start(self):\n    raise ValueError('broken')\n", code)
+    text = result_of(code["start"]).fields["error"]
+    assert text.startswith("ValueError: broken\nTraceback")
+    assert "in start" in text
+
+
 @pytest.mark.parametrize("letter", ["x", "\u00e9", "\u20ac", "\U0001f600"])
 @pytest.mark.parametrize("shift", range(4))
 def test_text_and_traceback_are_cut_to_8_kib(letter, shift):
