@@ -111,7 +111,7 @@ class Soak:
             ids = [name for name in self.history.living_in(pid) if name[0] in "Ls" and len(name) < 20]
             label = f"{fault.kind} {fault.target} at {since / SECOND - self.begin:.0f} s"
             takeover = Takeover(label, since, ids, self._pauses(ids))
-            self.history.watch(takeover, pid, ids)
+            self.history.watch(takeover, ids)
             for name in self.load.resting:
                 self.history.dismiss(name)
             self.takeovers.append(takeover)

@@ -34,7 +34,7 @@ class History:
         self.overlaps = []
         self.gaps = []  # (began, seconds, id), those above `long_gap`
         self.long_gap = 5.0
-        self._waits = {}  # id -> (pid that died, Takeover)
+        self._waits = {}  # id -> (the run that was hit, Takeover)
 
     def feed(self, line):
         """One act."""
@@ -51,7 +51,7 @@ class History:
         if kind == "end":
             self.ended.add(name)
         waiting = self._waits.get(name)
-        if waiting and pid != waiting[0]:
+        if waiting and run != waiting[0]:
             waiting[1].back(name, at)
             del self._waits[name]
         elif waiting and kind == "end":
@@ -77,10 +77,10 @@ class History:
         """The ids whose newest run acts in this process and has not ended."""
         return [name for name, last in self.lasts.items() if last.pid == pid and last.kind not in ENDS]
 
-    def watch(self, takeover, pid, ids):
-        """Note when each of the ids acts in another process."""
+    def watch(self, takeover, ids):
+        """Note when each of the ids acts in another run: a worker that was only cut off may take it again."""
         for name in ids:
-            self._waits[name] = (pid, takeover)
+            self._waits[name] = (self.lasts[name].run, takeover)
 
     def dismiss(self, name):
         """It ended, or an operator stopped it: it is not waited for."""

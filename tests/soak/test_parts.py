@@ -70,13 +70,13 @@ def test_gaps_runs_and_ends_are_counted():
     assert history.living_in(1) == []
 
 
-def test_a_takeover_ends_with_the_first_act_elsewhere():
+def test_a_takeover_ends_with_the_first_act_of_another_run():
     history = fed("1 a r1 1 act", "1 b r2 1 act", "1 c r3 1 act")
     takeover = Takeover("kill", 0, ["a", "b", "c"])
-    history.watch(takeover, 1, ["a", "b", "c"])
+    history.watch(takeover, ["a", "b", "c"])
     history.dismiss("c")
     history.feed("2 a r1 1 act")  # written before the fault was felt
-    history.feed(f"{90 * SECOND} a r4 2 act")
+    history.feed(f"{90 * SECOND} a r4 1 act")  # in the process that was cut off
     history.feed(f"{99 * SECOND} a r4 2 act")
     assert takeover.seconds == [90.0]
     assert takeover.missing == {"b"}
@@ -93,7 +93,7 @@ def test_the_pause_after_a_counted_crash_is_no_delay():
 def test_a_short_task_that_ended_where_it_was_need_not_come_back():
     history = fed("1 s1 r1 1 begin", "1 s2 r2 1 begin")
     takeover = Takeover("blackhole", 0, ["s1", "s2"])
-    history.watch(takeover, 1, ["s1", "s2"])
+    history.watch(takeover, ["s1", "s2"])
     history.feed("2 s1 r1 1 end")
     assert takeover.missing == {"s2"}
     assert takeover.seconds == []
