@@ -61,9 +61,11 @@ class Evidence:
 
     def claimed(self, task_id, run, epoch):
         # A reload without a reply is sent again unchanged; on a server that lost the first one it starts
-        # the run a second time.  That counts as one run until it has acted.
+        # the run a second time.  That counts as one run until it has acted; and while it lives: a copy of the
+        # request that came late has put back what that server had lost.
         acted = self.newest.get(task_id) == self.order.get(run, -1)
-        if run in self.order and (acted or run not in self.forgotten):
+        once = run in self.forgotten and (not acted or self._lives(task_id, run))
+        if run in self.order and not once:
             self.violation("run id used twice", run)
         self.order[run] = len(self.order)
         self.last[task_id] = run
@@ -71,6 +73,13 @@ class Evidence:
         if epoch <= self.epochs.get(task_id, 0) and not self._world.epochs_may_fall:
             self.violation("epoch", f"{task_id}: {epoch} after {self.epochs[task_id]}")
         self.epochs[task_id] = epoch
+
+    def _lives(self, task_id, run):
+        return any(
+            one.run == run and not one.process.dead
+            for (_, name), one in self.living.items()
+            if name == task_id
+        )
 
     def snapshot(self):
         """What a replica may have, as far as the evidence goes by it."""

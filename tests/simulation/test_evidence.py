@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.evidence import Evidence
 
-PROCESS = SimpleNamespace(name="w0", last_ack=0.0)
+PROCESS = SimpleNamespace(name="w0", last_ack=0.0, dead=False)
 
 
 @pytest.fixture
@@ -24,16 +24,18 @@ def test_a_run_id_begins_once(evidence):
     assert [rule for rule, *_ in evidence.violations] == ["run id used twice"]
 
 
-@pytest.mark.parametrize("acts", [False, True])
-def test_a_reload_that_a_failover_took_back_is_sent_again_unless_it_acted(evidence, acts):
+@pytest.mark.parametrize(("acts", "lives"), [(False, False), (True, True), (True, False)])
+def test_a_reload_that_a_failover_took_back_is_sent_again_unless_it_acted_and_is_over(evidence, acts, lives):
     evidence.claimed("a", "w0:1", 1)
     evidence.claimed("a", "w0:2", 2)
     if acts:
-        evidence.begin("a", "w0:2", PROCESS)
+        living = evidence.begin("a", "w0:2", PROCESS)
+        if not lives:
+            evidence.finish(living)
     _, kept = evidence.snapshot()
     evidence.rolled_back(({"a": "w0:1"}, kept))
     evidence.claimed("a", "w0:2", 3)
-    assert [rule for rule, *_ in evidence.violations] == (["run id used twice"] if acts else [])
+    assert [rule for rule, *_ in evidence.violations] == (["run id used twice"] if acts and not lives else [])
 
 
 def test_a_claim_that_nobody_queued_is_a_second_start(evidence):
