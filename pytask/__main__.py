@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 
@@ -20,10 +21,8 @@ def main() -> None:
     gc.set_threshold(100_000, *gc.get_threshold()[1:])
     from pytask.cli.main import main as command
 
-    try:
-        command()
-    finally:
-        gc.freeze()  # at its end Python would look through all modules twice
+    atexit.register(gc.freeze)  # Python would look through all modules twice at its end
+    command()
 
 
 if __name__ == "__main__":

@@ -327,15 +327,17 @@ def test_one_that_swallows_the_cancel_is_not_requeued_and_stays_registered(caplo
     run = world.launch()
     task = begun(world, run)
     world.executor.ask("a", StopReason.STOP)
-    until(lambda: "[PT042] task a survives being killed" in caplog.text)
-    assert "coroutine a (in start at " in caplog.text
-    assert "a" in world.executor.living
-    until(lambda: any(b"stop-timeout" in one.event for one in world.commit()))
-    assert not [one for one in world.commit() if one.trigger is not None]
-    assert world.executor.stopping.stuck == ("a",)
-    assert task.swallowed >= 2
-    release.append(True)
-    until(lambda: not world.executor.living)
+    try:
+        until(lambda: "[PT042] task a survives being killed" in caplog.text)
+        assert "coroutine a (in start at " in caplog.text
+        assert "a" in world.executor.living
+        until(lambda: any(b"stop-timeout" in one.event for one in world.commit()))
+        assert not [one for one in world.commit() if one.trigger is not None]
+        assert world.executor.stopping.stuck == ("a",)
+        until(lambda: task.swallowed >= 2)  # the thread of its loop has its own turns
+    finally:
+        release.append(True)  # or all tests after this one would have it beside them
+        until(lambda: not world.executor.living)
 
 
 def test_one_that_survives_the_loss_of_its_lease_ends_the_process():
