@@ -30,9 +30,11 @@ TASKS = """
         def start(self):
             gevent.sleep(1000)
 """
+# In one write: where PYTHONUNBUFFERED is set, print() makes two, and the signal may come between them.
 SLOW = """
-    import time
-    print("importing", flush=True)
+    import sys, time
+    sys.stdout.write("importing\\n")
+    sys.stdout.flush()
     time.sleep(1000)
 """
 # All verbs that ask Redis.
