@@ -28,6 +28,7 @@ FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds; the first restart comes at once
 STOP_LIMIT = (
     120.0  # seconds from the stop request, or the end of the drain, to SIGKILL: longer than the kernel timer
 )
+LEAVE = 25.0  # seconds for the same of one that has lost its line; a worker has ended by then (`Timing.shutdown`)
 DRAINING = " after their drain time; another signal releases them at once"
 HOPELESS = (2, 78)  # exit codes of a bad target, flag or setting: a restart would not help
 STUCK = 70
@@ -136,7 +137,7 @@ class Supervisor:
         program in its place, which has neither its tasks nor its kernel timer."""
         for slot in self.slots:
             since = slot.deaf_since
-            if slot.process is None or since is None or now - since <= STOP_LIMIT + slot.drain:
+            if slot.process is None or since is None or now <= self._end_of_deaf(since, slot):
                 continue
             if slot.process.poll() is None:
                 log.error(
@@ -146,6 +147,12 @@ class Supervisor:
                 )  # fmt: skip
                 slot.process.kill()
             slot.deaf_since = now  # until it is dead
+
+    def _end_of_deaf(self, since: float, slot: Slot) -> float:
+        """When one that has lost its line is killed."""
+        if self._stopping is None:
+            return since + STOP_LIMIT + slot.drain
+        return max(since, self._stopping) + LEAVE + slot.drain
 
     def _close(self) -> None:
         for slot in self.slots:
@@ -286,7 +293,7 @@ class Supervisor:
         times = [slot.due for slot in self.slots if slot.process is None and self._stopping is None]
         lines = {slot.line: slot for slot in self.slots if slot.line is not None and not slot.silent}
         times += self.dead.due()
-        times += [slot.deaf_since + STOP_LIMIT + slot.drain + 0.1 for slot in self.slots if slot.deaf_since]
+        times += [self._end_of_deaf(one.deaf_since, one) + 0.1 for one in self.slots if one.deaf_since]
         if self._stopping is not None or self._restart.checking:
             times.append(now + 1.0)
         if self._health.pause is not None:

@@ -193,6 +193,15 @@ def test_a_child_that_has_become_another_program_is_replaced(family, monkeypatch
     assert "was killed by SIGKILL" in caplog.text
 
 
+def test_a_child_that_has_become_another_program_does_not_hold_up_the_end(family, monkeypatch, caplog):
+    monkeypatch.setattr(supervisor, "LEAVE", 0.2)
+    one = family(1, "exec")
+    turns(one, lambda: one.slots[0].deaf_since is not None)
+    one.stop()
+    turns(one, lambda: one.slots[0].process is None)
+    assert "closed its line" in caplog.text
+
+
 def test_a_child_that_has_handed_its_tasks_back_is_not_buried(family, monkeypatch):
     monkeypatch.setenv("LAST", "left\n")
     one = family()
