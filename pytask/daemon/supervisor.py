@@ -28,7 +28,7 @@ FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds; the first restart comes at once
 STOP_LIMIT = (
     120.0  # seconds from the stop request, or the end of the drain, to SIGKILL: longer than the kernel timer
 )
-LEAVE = 25.0  # seconds for the same of one that has lost its line; a worker has ended by then (`Timing.shutdown`)
+LEAVE = 25.0  # seconds for one that has lost its line: a worker has ended by then (`Timing.shutdown`)
 DRAINING = " after their drain time; another signal releases them at once"
 HOPELESS = (2, 78)  # exit codes of a bad target, flag or setting: a restart would not help
 STUCK = 70
