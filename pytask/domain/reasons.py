@@ -323,7 +323,7 @@ def _advice_for_a_wait(task: Known, facts: Facts) -> Iterator[str]:
             f"start a worker that has a class with NAME = {task.function!r}, or delete the task: ",
             _verb("rm", task),
         )
-    elif task.function in facts.knowing and not facts.parked and _full(facts):
+    elif not facts.parked and _full(facts):
         yield "start another worker, or raise max_tasks"
 
 
