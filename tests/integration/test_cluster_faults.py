@@ -108,7 +108,9 @@ def test_a_planned_failover_under_load(lab):
     pushing = gevent.spawn(stream, lab, 4)
     gevent.sleep(1)
     for partition in range(P):
-        # Two partitions may share a shard, whose old master has to come back as the replica first.
+        # Two partitions may share a shard, whose old master has to come back as the replica first: until it
+        # knows of its successor, it sees a whole cluster with itself as a master.
+        wait_until(lambda p=partition: lab.cluster.replicas_of(lab.node_of(p)), why="a replica is there")
         lab.cluster.wait_whole()
         master = lab.node_of(partition)
         (replica, *_) = lab.cluster.replicas_of(master)
