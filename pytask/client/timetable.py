@@ -15,7 +15,7 @@ from pytask.client.partitions import Partitions
 from pytask.client.schedule_records import ScheduleInfo, read_schedule
 from pytask.domain import occurrences, schedules
 from pytask.domain.errors import NoSuchSchedule, WrongKeyType
-from pytask.domain.firing import READ
+from pytask.domain.firing import READ, Definition
 from pytask.domain.schedules import KEPT
 
 CLIENT = "client"  # the origin of what a client defines
@@ -100,7 +100,8 @@ def add_schedule(
     raw = payload(function, data, partitions.max_data)
     partition = partitions.of(name)
     scope = Scope(partitions.keys[partition])
-    yield from ask(partition, schedule_calls.define(scope, name, found.fields(), raw, CLIENT))
+    definition = Definition(name=name, fields=found.fields(), data=raw, origin=CLIENT)
+    yield from ask(partition, schedule_calls.define(scope, definition))
     return (yield from get_schedule(partitions, name))
 
 

@@ -52,6 +52,18 @@ class Plan:
     next: int
 
 
+@attrs.frozen(kw_only=True)
+class Definition:
+    """A schedule as it is to be stored."""
+
+    name: str
+    fields: Mapping[str, str]
+    data: bytes = attrs.field(default=b"", repr=False)  # JSON; empty for none
+    origin: str
+    lost: bool = False  # only if it is gone
+    marker: str = ""  # only in the data with this marker (`Incarnation.id`); "" for any
+
+
 @attrs.frozen
 class _Due:
     newest: tuple[int, ...]  # oldest first, at most LISTED

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import attrs
 
 from pytask.domain.figures import WorkerInfo
-from pytask.domain.firing import DueSchedules, Firing
+from pytask.domain.firing import Definition, DueSchedules, Firing
 from pytask.domain.limits import Rules
 from pytask.domain.messages import Command, IdFault
 from pytask.domain.record import (
@@ -62,10 +62,8 @@ class Timetable(Protocol):
     def fault(self, name: str, score: float, text: str) -> Verdict:
         """Pause a schedule that cannot be used, with the reason: OK, MOVED, NOHASH or BADTYPE."""
 
-    def define(
-        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
-    ) -> Verdict:
-        """Make a schedule, or change it: OK (new, or with other times) or ALREADY.  `lost`: only if gone."""
+    def define(self, definition: Definition) -> Verdict:
+        """Make a schedule, or change it: OK (new, or with other times), ALREADY, or MOVED (other data)."""
 
 
 class Store(Protocol):

@@ -224,9 +224,8 @@ class PartitionWorker:
             fresh_id=ports.process.fresh_id,
         ))  # fmt: skip
         self.definitions = Definitions(DefinitionsPorts(
-            schedules=self.schedules, store_proxy=self.store_proxy, timing=self.settings.timing,
-            clock=ports.clock,
-            incarnation=lambda: self.renewals.incarnation, on_defined=partial(self.timers.soon, 0),
+            schedules=self.schedules, store_proxy=self.store_proxy, lease=self.lease, clock=ports.clock,
+            on_defined=partial(self.timers.soon, 0),
         ))  # fmt: skip
         self.balancer = None
         if self.settings.rebalance is not None:

@@ -29,7 +29,7 @@ VERBS = (
     "control", "suspects", "runs_of", "recent_workers", "expire", "repair", "tidy", "retire", "announce",
     "leave", "adopt", "restore", "ping", "sample",
 )  # fmt: skip
-TIMETABLE = ("due", "fire", "fault")
+TIMETABLE = ("due", "fire", "fault", "define")
 
 
 class Caller(Life):
@@ -218,12 +218,6 @@ class Timetable:
 
     def __init__(self, store: Store) -> None:
         self.call = store.call
-
-    def define(
-        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
-    ) -> Any:
-        """Create or change a schedule."""
-        return self.call("schedules.define", name, fields, data, origin, lost)
 
 
 def _verb(name: str, prefix: str = "") -> Callable[..., Any]:

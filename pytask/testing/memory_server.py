@@ -110,13 +110,8 @@ class MemoryServer:
         noted = {"renew": self.store.incarnation, "claim": self.store.ahead}
         return (noted[verb], outcome) if verb in noted else outcome
 
-    def _define(self, name: str, fields: Mapping[str, str], data: bytes, origin: str, lost: bool) -> Any:
-        return self.store.schedules.define(name, fields, data, origin, lost=lost)
-
     def method(self, verb: str) -> Callable[..., Any]:
         """The method of the store."""
-        if verb == "schedules.define":
-            return self._define
         found: Callable[..., Any] = getattr(
             self.store.schedules if "." in verb else self.store, verb.rpartition(".")[2]
         )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytask.domain.firing import DUE_MOST, FIRES_MOST, Firing, Skip, Start
+from pytask.domain.firing import DUE_MOST, FIRES_MOST, Definition, Firing, Skip, Start
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
 from pytask.domain.occurrences import skipped_line
@@ -31,6 +31,11 @@ def due(bench, name="nightly", ago=1000, every="60", **fields):
 def firing(at, *starts, name="nightly", **options):
     options = {"next": at + 10**6, "recheck": at + 5000, **options}
     return Firing(name=name, score=at, starts=starts or (Start(name, at),), **options)
+
+
+def define(bench, name, fields, data=b"", **options):
+    definition = Definition(name=name, fields=fields, data=data, origin="code", **options)
+    return bench.store.schedules.define(definition)
 
 
 def fire(bench, *firings):
@@ -210,7 +215,7 @@ def test_an_occurrence_that_waits_is_not_lost_when_the_schedule_is_changed(bench
     fire(bench, firing(at, Start("s", at), name="s", overlap=Overlap.QUEUE))
     changed = {"function": "f", "every": "7200", "overlap": overlap}
     changed |= {"missed": "all"} if overlap is Overlap.ALLOW else {}
-    assert bench.store.schedules.define("s", changed, b"", "code") is Verdict.OK
+    assert define(bench, "s", changed) is Verdict.OK
     Schedules()(bench.store)
     waits = overlap in (Overlap.QUEUE, Overlap.REPLACE)
     expected = [] if waits else [{"at": at, "reason": "overlap"}]
@@ -485,21 +490,20 @@ FIELDS = {"function": "f", "every": "60"}
 
 @pytest.mark.wire
 def test_a_definition_is_stored_once(bench):
-    define = bench.store.schedules.define
-    assert define("nightly", FIELDS, b'{"a":1}', "code") is Verdict.OK
+    assert define(bench, "nightly", FIELDS, b'{"a":1}') is Verdict.OK
     assert bench.times() == {"nightly": 0}
     assert bench.schedule("nightly") == {**FIELDS, "data": '{"a":1}', "origin": "code"}
     bench.set_schedule("nightly", 123456789012345, last_ms="7", fires="2", paused="1")
-    assert define("nightly", FIELDS, b'{"a":1}', "code") is Verdict.ALREADY
+    assert define(bench, "nightly", FIELDS, b'{"a":1}') is Verdict.ALREADY
     # Other data, or another function, keep the next time.
-    assert define("nightly", {**FIELDS, "function": "g", "jitter": "5"}, b"", "code") is Verdict.ALREADY
+    assert define(bench, "nightly", {**FIELDS, "function": "g", "jitter": "5"}) is Verdict.ALREADY
     assert bench.times() == {"nightly": 123456789012345}
     kept = bench.schedule("nightly")
     assert (kept["last_ms"], kept["fires"], kept["paused"], kept["function"]) == ("7", "2", "1", "g")
     assert "data" not in kept
     # Other times do not.
     other = {"function": "g", "cron": "0 3 * * *", "tz": "Europe/Berlin"}
-    assert define("nightly", other, b"", "code") is Verdict.OK
+    assert define(bench, "nightly", other) is Verdict.OK
     assert bench.times() == {"nightly": 0}
     kept = bench.schedule("nightly")
     assert not {"every", "jitter"} & kept.keys()
@@ -509,27 +513,46 @@ def test_a_definition_is_stored_once(bench):
 @pytest.mark.parametrize(("paused", "reason"), [("", "late"), ("1", "paused")])
 def test_an_occurrence_that_is_due_when_the_times_change_is_reported(bench, paused, reason):
     at = due(bench, paused=paused)
-    assert (
-        bench.store.schedules.define("nightly", {"function": "f", "every": "90"}, b"", "code") is Verdict.OK
-    )
+    assert define(bench, "nightly", {"function": "f", "every": "90"}) is Verdict.OK
     assert bench.times() == {"nightly": 0}
     assert bench.occurrences("nightly") == [{"at": at, "reason": reason}]
     later = now_ms(bench) + MINUTE
     bench.set_schedule("nightly", later, behind="7", next_ms=str(later))
-    assert bench.store.schedules.define("nightly", FIELDS, b"", "code") is Verdict.OK
+    assert define(bench, "nightly", FIELDS) is Verdict.OK
     assert len(bench.occurrences("nightly")) == 1
 
 
 @pytest.mark.wire
+def test_a_definition_of_other_data_is_not_stored(bench):
+    """The call was sent before the worker knew that all data was lost."""
+    bench.store.renew([])
+    marker = bench.store.incarnation.id
+    assert define(bench, "one", FIELDS, marker=marker) is Verdict.OK
+    bench.drop("incarnation")
+    assert define(bench, "two", FIELDS, marker=marker) is Verdict.MOVED
+    assert define(bench, "two", FIELDS, marker=marker, lost=True) is Verdict.MOVED
+    bench.store.renew([])
+    assert define(bench, "two", FIELDS, marker=marker) is Verdict.MOVED
+    assert bench.times() == {"one": 0}
+    assert define(bench, "two", FIELDS, marker=bench.store.incarnation.id) is Verdict.OK
+    assert bench.times() == {"one": 0, "two": 0}
+
+
+def test_a_marker_that_cannot_be_read_keeps_no_definition_away(real):
+    real.drop("incarnation")
+    real.raw.set(real.keys.incarnation, "x")
+    assert define(real, "nightly", FIELDS, marker="one") is Verdict.OK
+
+
+@pytest.mark.wire
 def test_a_definition_that_was_lost_is_stored_and_no_other(bench):
-    define = bench.store.schedules.define
-    assert define("nightly", FIELDS, b"{}", "code", lost=True) is Verdict.OK
+    assert define(bench, "nightly", FIELDS, b"{}", lost=True) is Verdict.OK
     bench.set_schedule("nightly", 123456789012345, every="30")
     before = bench.dump()
-    assert define("nightly", FIELDS, b"{}", "code", lost=True) is Verdict.ALREADY
+    assert define(bench, "nightly", FIELDS, b"{}", lost=True) is Verdict.ALREADY
     assert bench.dump() == before
     bench.set_schedule("other", None, function="f", every="60")
-    assert define("other", FIELDS, b"", "code", lost=True) is Verdict.OK
+    assert define(bench, "other", FIELDS, lost=True) is Verdict.OK
     assert bench.times()["other"] == 0
 
 

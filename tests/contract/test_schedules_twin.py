@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pytask.domain.firing import Firing, Start
+from pytask.domain.firing import Definition, Firing, Start
 from pytask.domain.lifecycle import Trigger
 from pytask.domain.messages import Command
 from pytask.domain.record import Change, RunRef
@@ -79,7 +79,9 @@ class Teller:
         name = self.name()
         fields = {"function": self.random.choice("fg"), "every": self.random.choice(["60", "90"])}
         data = self.random.choice([b"", b"{}"])
-        return lambda bench: bench.store.schedules.define(name, fields, data, "code")
+        how = {"lost": self.random.random() < 0.3, "marker": self.random.choice(["", "", "other"])}
+        definition = Definition(name=name, fields=fields, data=data, origin="code", **how)
+        return lambda bench: bench.store.schedules.define(definition)
 
     def do_fault(self):
         name = self.name()

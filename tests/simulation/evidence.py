@@ -116,7 +116,7 @@ class Evidence:
                 if claim.verdict is Verdict.DELAYED:
                     self.counts.delayed(claim.id)
         elif call.verb == "schedules.define":
-            self.occurrences.was_defined(call.args, outcome)
+            self.occurrences.was_defined(call.args[0], outcome)
         self.steering.served(call, outcome, self._world.server.state)
 
     def deleted(self, task_id):

@@ -8,6 +8,7 @@ from collections import Counter
 
 import attrs
 
+from pytask.domain.firing import Definition
 from pytask.domain.lifecycle import RUNNING, WAIT
 from pytask.domain.record import Verdict
 from pytask.domain.schedules import read
@@ -42,8 +43,10 @@ class Spec:
         return Defined(schedule=read(self.name, self.fields), data=b"null")
 
     @property
-    def stored(self):
-        return self.defined.schedule.fields()
+    def definition(self):
+        return Definition(
+            name=self.name, fields=self.defined.schedule.fields(), data=b"null", origin="client"
+        )
 
     def after(self, now):
         """The first occurrence after a time, in ms."""
@@ -134,14 +137,14 @@ class Occurrences:
     def restore(self, snapshot):
         self._rows, self._waiting = copy.deepcopy(snapshot)
 
-    def was_defined(self, args, verdict):
-        """Somebody stored what the code of workers says; the last argument: only if it was lost."""
-        spec = self._world.policies.schedules.get(args[0])
+    def was_defined(self, definition, verdict):
+        """Somebody stored what the code of workers says."""
+        spec = self._world.policies.schedules.get(definition.name)
         if spec is None:
             return
         if verdict is Verdict.OK:
             self.defined(spec)
-        elif args[0] in self._rows and not args[-1]:
+        elif verdict is Verdict.ALREADY and definition.name in self._rows and not definition.lost:
             self.changed(spec)
 
     # -- the store ----------------------------------------------------------------------------------------

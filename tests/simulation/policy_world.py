@@ -149,8 +149,8 @@ class PolicyWorld:
                 world.after(10.0, lambda: self.add_schedule(name))
                 return
             world.note(None, "schedule", name, spec.step, spec.overlap, spec.missed)
-            verdict = world.server.store.schedules.define(name, spec.stored, b"null", "client")
-            world.evidence.occurrences.was_defined((name, False), verdict)
+            verdict = world.server.store.schedules.define(spec.definition)
+            world.evidence.occurrences.was_defined(spec.definition, verdict)
 
         self._world.server.client(client)
 
@@ -165,7 +165,7 @@ class PolicyWorld:
             world = self._world
             changed = attrs.evolve(spec, overlap=overlap, missed=missed)
             world.note(None, "schedule", name, "is now", overlap, missed)
-            world.server.store.schedules.define(name, changed.stored, b"null", "client")
+            world.server.store.schedules.define(changed.definition)
             world.evidence.occurrences.changed(changed)
 
         self._world.server.client(client)

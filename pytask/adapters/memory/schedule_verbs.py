@@ -14,6 +14,7 @@ from pytask.domain.firing import (
     FAULT,
     LEAST_SCORE,
     READ,
+    Definition,
     DueSchedules,
     Firing,
     Skip,
@@ -124,21 +125,22 @@ class MemoryTimetable(Verbs):
         state.schedules[name] = float(NEVER)
         return Verdict.OK
 
-    def define(
-        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
-    ) -> Verdict:
+    def define(self, definition: Definition) -> Verdict:
         """Create or change a schedule."""
-        state, key = self._state, _key(name)
-        if lost and name in state.schedules and state.fields(key):
+        state, name, fields = self._state, definition.name, definition.fields
+        key = _key(name)
+        if definition.marker and state.incarnation.get("id") != definition.marker:
+            return Verdict.MOVED
+        if definition.lost and name in state.schedules and state.fields(key):
             return Verdict.ALREADY
         old = _texts(state.fields(key))
         faulty = old.get("paused") == FAULT
         same = name in state.schedules and not faulty
         same = same and all(old.get(field, "") == fields.get(field, "") for field in TIMES)
-        state.write(key, origin=origin, **{f: fields[f] for f in DEFINITION if fields.get(f)})
+        state.write(key, origin=definition.origin, **{f: fields[f] for f in DEFINITION if fields.get(f)})
         state.erase(key, *(field for field in DEFINITION if not fields.get(field)))
-        if data:
-            state.write(key, data=data)
+        if definition.data:
+            state.write(key, data=definition.data)
         else:
             state.erase(key, "data")
         if faulty:

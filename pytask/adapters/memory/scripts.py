@@ -18,6 +18,7 @@ from pytask.adapters.redis import scripts
 from pytask.adapters.redis.lua import EACH, FIXED, FLAG, NUMBER, ONE, SENT, TABLES, Script
 from pytask.adapters.rules import Retention
 from pytask.domain.errors import Refused
+from pytask.domain.firing import Definition
 from pytask.domain.messages import Command
 from pytask.domain.record import Expiry
 from pytask.domain.schedules import DEFINITION
@@ -122,8 +123,9 @@ class Scripts:
         """Make a schedule, or change it."""
         timetable = MemoryStore(self._state, Retention()).schedules
         fields = dict(zip(DEFINITION, asked["values"], strict=True))
-        data = _bytes(asked["data"])
-        return timetable.define(text(asked["name"]), fields, data, asked["origin"], lost=asked["lost"])
+        name, data = text(asked["name"]), _bytes(asked["data"])
+        plain = {what: asked[what] for what in ("origin", "lost", "marker")}
+        return timetable.define(Definition(name=name, fields=fields, data=data, **plain))
 
     def do_pause_schedule(self, asked: Given) -> Any:
         """Pause a schedule, or resume it."""

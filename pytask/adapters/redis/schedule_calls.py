@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pytask.adapters import decoding
 from pytask.adapters.redis.lua import ScriptCall
@@ -11,7 +11,7 @@ from pytask.adapters.redis.scope import Scope
 from pytask.adapters.redis.scripts import timetable
 from pytask.adapters.redis.scripts.timetable import StartRecord
 from pytask.adapters.rules import event
-from pytask.domain.firing import READ, Firing
+from pytask.domain.firing import READ, Definition, Firing
 from pytask.domain.lifecycle import Trigger, destination
 from pytask.domain.messages import Event
 from pytask.domain.record import Verdict
@@ -83,20 +83,20 @@ def fault(scope: Scope, name: str, score: float, text: str) -> ScriptCall[bytes]
     )
 
 
-def define(  # noqa: PLR0913 - what a schedule has
-    scope: Scope, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
-) -> ScriptCall[bytes]:
+def define(scope: Scope, definition: Definition) -> ScriptCall[bytes]:
     """A new one, or other fields of one."""
     return timetable.define_schedule(
         schedules=scope.keys.schedules,
-        schedule=scope.keys.schedule(name),
-        occurrences=scope.keys.occurrences(name),
-        name=name,
-        data=data,
-        origin=origin,
-        lost=lost,
+        schedule=scope.keys.schedule(definition.name),
+        occurrences=scope.keys.occurrences(definition.name),
+        incarnation=scope.keys.incarnation,
+        name=definition.name,
+        data=definition.data,
+        origin=definition.origin,
+        lost=definition.lost,
+        marker=definition.marker,
         most=KEPT,
-        values=[fields.get(field, "") for field in DEFINITION],
+        values=[definition.fields.get(field, "") for field in DEFINITION],
     )
 
 

@@ -9,7 +9,7 @@ from pytask.adapters import decoding
 from pytask.adapters.redis import replies, schedule_calls
 from pytask.adapters.redis.connection import Connection
 from pytask.adapters.redis.scope import Scope
-from pytask.domain.firing import READ, DueSchedules, Firing, Stored
+from pytask.domain.firing import READ, Definition, DueSchedules, Firing, Stored
 from pytask.domain.occurrences import outcomes
 from pytask.domain.record import Verdict
 
@@ -54,13 +54,9 @@ class Timetable:
         """Pause one that cannot be used, with the reason."""
         return replies.verdict(self._redis.run(schedule_calls.fault(self._scope, name, score, text)))
 
-    def define(
-        self, name: str, fields: Mapping[str, str], data: bytes, origin: str, *, lost: bool = False
-    ) -> Verdict:
+    def define(self, definition: Definition) -> Verdict:
         """Make or change one."""
-        return replies.verdict(
-            self._redis.run(schedule_calls.define(self._scope, name, fields, data, origin, lost=lost))
-        )
+        return replies.verdict(self._redis.run(schedule_calls.define(self._scope, definition)))
 
 
 def _fields(value: object) -> Mapping[str, str] | None:

@@ -13,13 +13,13 @@ import attrs
 from gevent.event import Event as Flag
 
 from pytask.domain.errors import BadSchedule, StoreError, WrongKeyType
-from pytask.domain.firing import DUE_MOST, RECHECK, Firing, Place, Plan, Stored, plan, starts
+from pytask.domain.firing import DUE_MOST, RECHECK, Definition, Firing, Place, Plan, Stored, plan, starts
+from pytask.domain.leases import Lease
 from pytask.domain.occurrences import skipped_line
 from pytask.domain.partition import partition_of
 from pytask.domain.ports import Store
-from pytask.domain.record import Incarnation, Verdict
+from pytask.domain.record import Verdict
 from pytask.domain.schedules import Overlap, Schedule, read
-from pytask.domain.timing import Timing
 from pytask.logger import get_logger
 from pytask.runtime.store_proxy import StoreProxy
 
@@ -56,24 +56,32 @@ class Schedules:
         """The names of those that the code of this worker defines, in any partition, with their digests."""
         return self._digests
 
-    def define(self, store: Store, *, lost: bool = False) -> None:
+    def define(self, store: Store, *, lost: bool = False, marker: str = "") -> bool:
         """Store the definitions of the code.  May be repeated: what is there already stays as it is.
 
-        With `lost` only those that are gone.  A key of another type, raised last, keeps no other away.
+        With `lost` only those that are gone.  False where the data is no longer that of `marker`: then
+        nothing more is stored.  A key of another type, raised last, keeps no other away.
         """
         broken = None
         for one in self._defined:
             schedule = one.schedule
+            definition = Definition(
+                name=schedule.name, fields=schedule.fields(), data=one.data,
+                origin=CODE, lost=lost, marker=marker,
+            )  # fmt: skip
             try:
-                verdict = store.schedules.define(schedule.name, schedule.fields(), one.data, CODE, lost=lost)
+                verdict = store.schedules.define(definition)
             except WrongKeyType as error:
                 broken = error
                 log.warning("schedule %s cannot be stored, a key of it is no hash: %s", schedule.name, error)
                 continue
+            if verdict is Verdict.MOVED:
+                return False
             if verdict is Verdict.OK:
                 log.info("schedule %s: %s, starts %s", schedule.name, schedule.words(), schedule.function)
         if broken is not None:
             raise broken
+        return True
 
     def run_is_over(self, name: str) -> None:
         """An occurrence of this schedule may have waited for the end of a run.  Never blocks."""
@@ -157,8 +165,7 @@ class DefinitionsPorts:
 
     schedules: Schedules
     store_proxy: StoreProxy
-    incarnation: Callable[[], Incarnation | None]  # the marker of the data, as of the last renewal
-    timing: Timing
+    lease: Lease  # knows the marker of the data, and when it was lost
     clock: Callable[[], float]
     on_defined: Callable[[], None]
 
@@ -171,13 +178,14 @@ class Definitions:
 
     After a loss of all data nothing in Redis says which tasks still run, and a worker that cannot reach Redis
     may run one until K has passed.  Only then are the definitions stored: none of them starts a second run.
+    This holds as well for a worker that has not stored them yet, as Redis was full: it may run an occurrence
+    of a schedule that another one has stored.
     """
 
     def __init__(self, ports: DefinitionsPorts) -> None:
         self._ports = ports
-        self._known = ""
+        self._marker = ""  # of the data in which they were stored, and the server that had it
         self._server = ""
-        self._new = ("", 0.0)  # a marker other than the known one, and since when it is seen
         self._failed = False
         self._ended = Flag()
 
@@ -185,8 +193,9 @@ class Definitions:
         """Run until stopped."""
         while not self._ended.is_set():
             self.look()
-            soon = not self._known and not self._failed
-            self._ended.wait(self._ports.timing.tick if soon else self._ports.timing.heartbeat)
+            soon = not self._marker and not self._failed
+            timing = self._ports.lease.timing
+            self._ended.wait(timing.tick if soon else timing.heartbeat)
 
     def end(self) -> None:
         """Stop after the current step."""
@@ -194,26 +203,26 @@ class Definitions:
 
     def look(self) -> None:
         """One check: without a renewal there is no Redis, and without a new marker nothing was lost."""
-        seen = self._ports.incarnation()
-        if seen is None or (seen.id, seen.server) == (self._known, self._server):
+        lease = self._ports.lease
+        seen = lease.known
+        if seen is None or (seen.id, seen.server) == (self._marker, self._server):
             return
-        lost = seen.id == self._known
-        if self._known and not lost and not self._old_runs_are_over(seen.id):
+        if self._ports.clock() - lease.lost_at < lease.timing.longest_kill:
             return
+        lost = seen.id == self._marker
         try:
-            self._ports.store_proxy.call(lambda store: self._ports.schedules.define(store, lost=lost))
+            # The marker goes along: this call may be under way when all data is lost, which the next renewal
+            # tells.
+            stored = self._ports.store_proxy.call(
+                lambda store: self._ports.schedules.define(store, lost=lost, marker=seen.id)
+            )
         except StoreError as error:
             self._failed = True
             log.warning("could not store the schedules of this code; retrying: %s", error)
             return
-        self._known, self._server, self._failed = seen.id, seen.server, False
-        self._ports.on_defined()
-
-    def _old_runs_are_over(self, marker: str) -> bool:
-        now = self._ports.clock()
-        if marker != self._new[0]:
-            self._new = marker, now
-        return now - self._new[1] >= self._ports.timing.longest_kill
+        if stored:
+            self._marker, self._server, self._failed = seen.id, seen.server, False
+            self._ports.on_defined()
 
 
 def _next_look(firing: Firing) -> int:

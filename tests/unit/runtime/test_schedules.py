@@ -12,6 +12,7 @@ from pytask import Task, errors
 from pytask.adapters.memory.backend import MemoryBackend
 from pytask.domain import schedules
 from pytask.domain.errors import BadSchedule, Unavailable, WrongKeyType
+from pytask.domain.leases import Lease
 from pytask.domain.partition import partition_of
 from pytask.domain.record import Incarnation
 from pytask.domain.schedules import NEVER
@@ -238,116 +239,164 @@ class Proxy:
         return fn(self.store)
 
 
-def definitions(world, *names, place=(0, 1), timing=Timing()):  # noqa: B008 - it is frozen
-    made = [Defined(schedule=schedules.made(name, "f", every=60), data=b"{}") for name in names]
-    seen = {"marker": None, "server": "", "defined": 0, "now": 0.0}
+class Coded:
+    """A worker with schedules in its code, of which this is what its renewals saw."""
 
-    def defined():
-        seen["defined"] += 1
-
-    found = Definitions(
-        DefinitionsPorts(
-            schedules=Schedules(made, place),
-            store_proxy=Proxy(world.store),
-            incarnation=lambda: seen["marker"] and Incarnation(id=seen["marker"], server=seen["server"]),
-            timing=timing,
-            clock=lambda: seen["now"],
-            on_defined=defined,
+    def __init__(self, world, *names, place=(0, 1), timing=Timing()):  # noqa: B008 - it is frozen
+        made = [Defined(schedule=schedules.made(name, "f", every=60), data=b"{}") for name in names]
+        self.state, self.proxy, self.lease = world.state, Proxy(world.store), Lease(timing)
+        self.schedules = Schedules(made, place)
+        self.now, self.defined = 0.0, 0
+        self.service = Definitions(
+            DefinitionsPorts(
+                schedules=self.schedules,
+                store_proxy=self.proxy,
+                lease=self.lease,
+                clock=lambda: self.now,
+                on_defined=self.count,
+            )
         )
-    )
-    return found, seen
+        self.look = self.service.look
+
+    def count(self):
+        self.defined += 1
+
+    def lose(self, marker):
+        """All schedules are gone, and another worker has made a marker; this one does not know yet."""
+        self.state.schedules.clear()
+        self.state.incarnation["id"] = marker
+
+    def renew(self, marker, server=""):
+        self.state.incarnation["id"] = marker
+        self.lease.observe(Incarnation(id=marker, server=server), self.now)
 
 
 def test_they_are_stored_once_redis_was_reached_and_again_after_a_loss_of_data(world):
-    service, seen = definitions(world, "a", "b")
-    service.look()
+    coded = Coded(world, "a", "b")
+    coded.look()
     assert world.state.schedules == {}
-    seen["marker"] = "one"
-    service.look()
+    coded.renew("one")
+    coded.look()
     assert world.state.schedules == {"a": 0, "b": 0}
     world.look()
     world.state.schedules.pop("a")  # someone deletes it: it comes back with the next worker only
-    service.look()
+    coded.look()
     assert world.state.schedules == {"b": (NOON + 60) * 1000}
-    seen["marker"] = "two"
-    service.look()
-    seen["now"] += Timing().kill
-    service.look()
+    coded.renew("two")
+    coded.look()
+    coded.now += Timing().kill
+    coded.look()
     assert world.state.schedules == {"a": 0, "b": (NOON + 60) * 1000}
-    assert seen["defined"] == 2
+    assert coded.defined == 2
 
 
 @pytest.mark.parametrize("failover", [60, 15])  # the forgotten run may be that of a worker with the default
 def test_after_a_loss_of_data_none_starts_while_a_forgotten_run_may_live(world, failover):
-    service, seen = definitions(world, "a", timing=Timing.for_failover(failover))
-    seen["marker"] = "one"
-    service.look()
-    world.state.schedules.clear()
-    seen["marker"] = "two"
-    for seen["now"] in (0.0, Timing().kill - 1):
-        service.look()
+    coded = Coded(world, "a", timing=Timing.for_failover(failover))
+    coded.renew("one")
+    coded.look()
+    coded.lose("two")
+    coded.renew("two")
+    for coded.now in (0.0, Timing().kill - 1):
+        coded.look()
         assert world.state.schedules == {}
-    seen["marker"] = "three"  # lost again: it counts from here
-    service.look()
-    seen["now"] += Timing().kill - 1
-    service.look()
+    coded.renew("three")  # lost again: it counts from here
+    coded.look()
+    coded.now += Timing().kill - 1
+    coded.look()
     assert world.state.schedules == {}
-    seen["now"] += 1
-    service.look()
+    coded.now += 1
+    coded.look()
     assert world.state.schedules == {"a": 0}
+
+
+def test_nor_by_a_worker_that_could_not_store_them_before(world):
+    """Redis was full, and the schedule of another worker started a run here."""
+    coded = Coded(world, "a")
+    coded.renew("one")
+    coded.proxy.error = Unavailable("OOM")
+    coded.look()
+    coded.proxy.error = None
+    coded.lose("two")
+    coded.renew("two")
+    coded.now = Timing().kill - 1
+    coded.look()
+    assert (world.state.schedules, coded.defined) == ({}, 0)
+    coded.now = Timing().kill
+    coded.look()
+    assert (world.state.schedules, coded.defined) == ({"a": 0}, 1)
+
+
+@pytest.mark.parametrize("server", ["", "second"])  # the first of them, or what an older copy has not
+def test_nor_by_a_call_that_is_under_way_while_the_data_is_lost(world, server):
+    coded = Coded(world, "a")
+    coded.renew("one")
+    if server:
+        coded.look()
+        coded.renew("one", server)
+    coded.lose("two")
+    before = coded.defined
+    coded.look()
+    assert (world.state.schedules, coded.defined) == ({}, before)
+    coded.renew("two", server)
+    coded.look()
+    assert world.state.schedules == {}
+    coded.now = Timing().kill
+    coded.look()
+    assert (world.state.schedules, coded.defined) == ({"a": 0}, before + 1)
 
 
 def test_what_an_older_copy_of_the_data_has_not_is_stored_again(world):
     """A server that restarts with its last snapshot, or a replica that was behind, has the same marker."""
-    service, seen = definitions(world, "a", "b")
-    seen["marker"], seen["server"] = "one", "first"
-    service.look()
+    coded = Coded(world, "a", "b")
+    coded.renew("one", "first")
+    coded.look()
     world.look()
     del world.state.schedules["a"]
     world.state.erase("pytask:schedule:a", "function", "every", "data", "origin")
     world.state.write("pytask:schedule:b", every="30")  # by a newer release
-    seen["server"] = "second"
-    service.look()
+    coded.renew("one", "second")
+    coded.look()
     assert world.state.schedules["a"] == 0
     assert world.state.fields("pytask:schedule:b")["every"] == b"30"
     assert world.state.schedules["b"] > 0
 
 
 def test_a_key_of_another_type_keeps_no_other_away(world, caplog):
-    def define(name, *words, **options):
-        if name == "a":
+    def define(definition):
+        if definition.name == "a":
             raise WrongKeyType("no hash")
-        return stored(name, *words, **options)
+        return stored(definition)
 
-    service, seen = definitions(world, "a", "b")
-    seen["marker"] = "one"
+    coded = Coded(world, "a", "b")
+    coded.renew("one")
     stored, world.store.schedules.define = world.store.schedules.define, define
-    service.look()
+    coded.look()
     assert world.state.schedules == {"b": 0}
     assert "schedule a cannot be stored" in caplog.text
     world.store.schedules.define = stored
-    service.look()
+    coded.look()
     assert world.state.schedules == {"a": 0, "b": 0}
 
 
 def test_an_outage_is_waited_for(world, caplog):
-    service, seen = definitions(world, "a")
-    seen["marker"] = "one"
-    service._ports.store_proxy.error = Unavailable("away")
-    service.look()
+    coded = Coded(world, "a")
+    coded.renew("one")
+    coded.proxy.error = Unavailable("away")
+    coded.look()
     assert "could not store the schedules of this code" in caplog.text
-    service._ports.store_proxy.error = None
-    service.look()
+    coded.proxy.error = None
+    coded.look()
     assert world.state.schedules == {"a": 0}
 
 
 def test_each_partition_stores_its_own_and_all_are_shown(world):
     names = [f"s{number}" for number in range(8)]
-    service, seen = definitions(world, *names, place=(2, 4))
-    seen["marker"] = "one"
-    service.look()
+    coded = Coded(world, *names, place=(2, 4))
+    coded.renew("one")
+    coded.look()
     assert set(world.state.schedules) == {name for name in names if partition_of(name, 4) == 2}
-    assert service._ports.schedules.digests.keys() == set(names)
+    assert coded.schedules.digests.keys() == set(names)
 
 
 def test_in_code():

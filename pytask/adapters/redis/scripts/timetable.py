@@ -99,10 +99,12 @@ def define_schedule(
     schedules: Key,
     schedule: Key,
     occurrences: Key,
+    incarnation: Key,
     name: Text,
     data: Text,  # JSON, "" for none
     origin: Text,
     lost: Flag,  # only if it is gone
+    marker: Text,  # only in the data with this marker; "" for any
     most: Number,  # lines to keep
     values: AnyTexts,  # of the fields of a definition, "" for none
 ) -> bytes: ...
