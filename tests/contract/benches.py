@@ -330,9 +330,9 @@ class MemoryBench(Bench):
     def groups(self):
         return set(self.state.slots.groups)
 
-    def look_again(self):
+    def look_again(self, looked=0):
         for entry in self.state.slots.groups:
-            self.state.slots.groups[entry] = 0
+            self.state.slots.groups[entry] = looked
 
     def take_slot(self, entry, task_id):
         group = entry.partition(":")[2] if entry.startswith("group") else ""
@@ -612,9 +612,9 @@ class RedisBench(Bench):
     def groups(self):
         return {raw.decode() for raw in self.raw.zrange(f"{self.keys.own}groups", 0, -1)}
 
-    def look_again(self):
+    def look_again(self, looked=0):
         for entry in self.groups():
-            self.raw.zadd(f"{self.keys.own}groups", {entry: 0})
+            self.raw.zadd(f"{self.keys.own}groups", {entry: looked})
 
     def take_slot(self, entry, task_id):
         kind, _, name = entry.partition(":")

@@ -458,6 +458,17 @@ def test_a_limit_that_was_raised_is_noticed_by_a_look(bench):
     assert (bench.queue(), bench.line("group:g"), bench.slots("group:g")) == ([], ["d"], {"a", "b", "c"})
 
 
+def test_a_clock_that_is_set_back_keeps_no_look_away(bench):
+    """The last look was by the clock before: two hours ahead."""
+    bench.claim(*push(bench, *"ab"), rules=ONE)
+    bench.set_limit("group:g", 2)
+    bench.store.serve(ONE)
+    bench.look_again(bench.now() // 1_000_000 + 7200)
+    assert bench.store.due().lines
+    bench.store.serve(ONE)
+    assert (bench.queue(), bench.store.due().lines) == (["b"], False)
+
+
 def test_a_look_frees_a_slot_without_a_run(bench):
     bench.take_slot("group:g", "gone")
     bench.claim(*push(bench, "a"), rules=ONE)

@@ -43,7 +43,7 @@ class LimitVerbs(Verbs):
     def serve(self, rules: Rules) -> bool:
         """Look at waiting lists, and queue the ids that may start; whether there is more to do now."""
         slots, now = self._state.slots, int(self._state.now())
-        by_look = sorted((at, entry) for entry, at in slots.groups.items() if at <= now - LOOK)
+        by_look = sorted((at, entry) for entry, at in slots.groups.items() if not now - LOOK < at <= now)
         queued = len(self._state.queue)
         for _, entry in by_look[:LOOKED]:
             if not slots.lines.get(entry):

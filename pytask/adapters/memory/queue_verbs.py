@@ -161,7 +161,7 @@ class QueueVerbs(LimitVerbs):
         if isinstance(value, bytes):
             return Verdict.BADTYPE
         if held == ref.run:
-            return Verdict.ALREADY
+            return Verdict.ALREADY if text(value or {}, "run") == ref.run else Verdict.GONE
         if value is None:
             return Verdict.NOHASH
         return self._verdict_of_task(ref.id, value, held, request, places)
@@ -231,8 +231,8 @@ class QueueVerbs(LimitVerbs):
             max(0.0, (min(times) - now) / 1000) if times else None
             for times in (state.timers.values(), state.schedules.values())
         )
-        looks = state.slots.groups.values()
-        lines = bool(looks) and min(looks) <= int(state.now()) - LOOK
+        looks, seconds = state.slots.groups.values(), int(state.now())
+        lines = bool(looks) and not seconds - LOOK < min(looks) <= seconds
         return Due(moved=len(moved), timer=timer, schedule=schedule, lines=lines, late=late / 1000)
 
     def _queue_due(self, ids: Sequence[bytes]) -> list[bytes]:

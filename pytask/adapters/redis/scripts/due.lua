@@ -42,5 +42,7 @@ local function until_first(key)
 end
 found[1], found[2], found[3] = #moved, until_first(timers), until_first(schedules)
 local first = pcall('ZRANGE', own .. 'groups', 0, 0, 'WITHSCORES')
-found[4] = first[2] and tonumber(first[2]) <= tonumber(t[1]) - every and 1 or 0
+local looked, now_s = tonumber(first[2]), tonumber(t[1])
+-- A time ahead: the clock was set back since.
+found[4] = looked and (looked <= now_s - every or looked > now_s) and 1 or 0
 return found

@@ -89,6 +89,9 @@ local function serve(entry)
 end
 
 local entries = call('ZRANGEBYSCORE', own .. 'groups', '-inf', looked - every, 'LIMIT', 0, most_entries)
+-- The clock was set back since these were looked at.
+local ahead = call('ZRANGEBYSCORE', own .. 'groups', '(' .. looked, '+inf', 'LIMIT', 0, most_entries - #entries)
+for _, entry in ipairs(ahead) do entries[#entries + 1] = entry end
 for _, entry in ipairs(entries) do serve(entry) end
 rise()
 return {moved, more == 1 and 1 or (#entries == most_entries and 1 or 0)}
