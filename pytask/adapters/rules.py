@@ -21,7 +21,7 @@ KEEP_REJECTED = 1000
 RECORD_KEPT = 24 * 3600
 # Seconds for which it is known once the worker has left: the server may hear late that its last wait is over,
 # and the claim behind that must find that it was closed.
-RECORD_LEFT = 60
+RECORD_LEFT = 3600
 COUNTS = ("restarts", "failed_at", "restart_times")  # that an end takes away
 FORGOTTEN = ("not_before", *COUNTS)  # that a start takes away
 HELD = "its function is paused"

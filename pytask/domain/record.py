@@ -133,6 +133,11 @@ class Claim:
         """Whether the run belongs to this worker."""
         return self.verdict is OK or self.verdict is ALREADY
 
+    @property
+    def registered(self) -> bool:
+        """Whether the registry names the run: then it has to be released, or others wait for its end."""
+        return self.won or self.verdict is Verdict.GONE
+
 
 @attrs.frozen
 class Save:

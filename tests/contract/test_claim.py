@@ -58,6 +58,25 @@ def test_data_that_is_not_utf8_comes_as_it_is(bench):
     assert bench.claim(bench.ref("a"))[0].data == b"\xff\xfe"
 
 
+@pytest.mark.wire
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_task_that_was_deleted_before_the_answer_came_does_not_run(bench, anew):
+    """With the same id pushed again, it would run with the data of the new task, which runs again later."""
+    bench.push("a", attempts="3")
+    ref = bench.ref("a")
+    bench.claim(ref)
+    bench.delete("a")
+    if anew:
+        bench.push("a", data=b"new")
+    (claim,) = bench.claim(ref)
+    assert (claim.verdict, claim.won, claim.registered) == (Verdict.GONE, False, True)
+    assert bench.store.commit([ended(ref, Trigger.RELEASE)]) == [Verdict.GONE]
+    assert (bench.runs(), bench.leases()) == ({}, {})
+    if anew:
+        (claim,) = bench.claim(bench.ref("a"))
+        assert (claim.verdict, claim.data) == (Verdict.OK, b"new")
+
+
 @pytest.mark.parametrize(("size", "data", "over"), [(10, b"0123456789", 0), (11, None, 11)])
 def test_data_over_the_limit_is_not_read(bench, size, data, over):
     bench.push("a", data="01234567890"[:size])

@@ -144,6 +144,20 @@ def test_a_closed_claim_tells_what_it_took_and_takes_no_more(bench):
 
 
 @pytest.mark.wire
+def test_a_repeat_tells_whose_hash_is_another_by_now(bench):
+    for task_id in "abc":
+        bench.push(task_id)
+    tail = bench.tail(3)
+    bench.claim_tail(tail)
+    bench.delete("a")
+    bench.delete("b")
+    bench.push("b")
+    for again in (tail, Tail(tail.session, tail.base, 0)):
+        assert words(bench.claim_tail(again)) == [Verdict.GONE, Verdict.GONE, ALREADY]
+    assert bench.queue() == ["b"]
+
+
+@pytest.mark.wire
 def test_a_claim_that_comes_after_it_was_closed_takes_nothing(bench):
     bench.push("a")
     tail = bench.tail(1)

@@ -157,6 +157,8 @@ def time_step(world, random):
     step = random.choice((30, 60, 120, 600, 7200)) * random.choice((1, 1, -1))
     world.server.clock_step += step
     world.server.stepped = True
+    if step > 0:
+        world.evidence.heard.stepped()
     world.note(None, "Redis TIME", f"{step:+d} s")
     return 90.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class Heard:
     """A run that a monitor ends, as nobody renews it, was known to its worker, or that has left it behind."""
@@ -10,16 +12,22 @@ class Heard:
         self._world = world
         self._violation = violation
         self._untold = set()  # runs of which no answer has arrived
+        self._stepped_at = -math.inf  # when the clock of Redis was last set forward
 
     def served(self, call, claims):
         """A claim was applied."""
         tail = call.args[0].tail
-        if tail is not None and tail.count:
+        # One that was under way while the clock was set forward: the record that it was closed may have expired.
+        if tail is not None and tail.count and call.sent_at > self._stepped_at:
             self._untold.update(claim.run for claim in claims if claim.won)
 
     def told(self, claims):
         """Its answer, or that of its closing, has arrived."""
         self._untold.difference_update(claim.run for claim in claims)
+
+    def stepped(self):
+        """The clock of Redis was set forward."""
+        self._stepped_at = self._world.loop.time
 
     def forget(self):
         """The server lost data, maybe also the record of the claim."""

@@ -74,6 +74,7 @@ def test_a_second_wait_for_one_time_is_seen(evidence):
         (False, {"dead": True}, False),
         (False, {"dead": True, "clean": True}, True),
         (False, {"open": "a claim"}, False),
+        (False, {"stepped": True}, False),
     ],
 )
 def test_a_run_that_its_worker_never_heard_of_is_nobodys(evidence, told, state, found):
@@ -83,7 +84,10 @@ def test_a_run_that_its_worker_never_heard_of_is_nobodys(evidence, told, state, 
     lane = SimpleNamespace(consumer=SimpleNamespace(claims=claims))
     process = SimpleNamespace(name="w0", worker=SimpleNamespace(partitions=[lane]), **excuses)
     evidence._world.everyone = [process]
-    call = SimpleNamespace(args=[SimpleNamespace(tail=SimpleNamespace(count=1))])
+    call = SimpleNamespace(args=[SimpleNamespace(tail=SimpleNamespace(count=1))], sent_at=1.0)
+    evidence._world.loop = SimpleNamespace(time=2.0)
+    if state.get("stepped"):
+        evidence.heard.stepped()
     evidence.heard.served(call, [claim])
     if told:
         evidence.heard.told([claim])

@@ -297,7 +297,10 @@ class RunVerbs(Verbs):
         if held not in (None, ref.run):
             return Claim(ref.id, ref.run, Verdict.FENCED)
         if held is not None:
-            epoch = number(state.fields(ref.id), "epoch")
+            fields = state.fields(ref.id)
+            if text(fields, "run") != held:
+                return Claim(ref.id, ref.run, Verdict.GONE)
+            epoch = number(fields, "epoch")
             return Claim(ref.id, ref.run, Verdict.ALREADY, function, data, epoch)
         session = ref.run.rpartition(":")[0]
         state.write(ref.id, function=function, data=data, local=session)

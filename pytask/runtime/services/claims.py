@@ -116,7 +116,7 @@ class Claims:
         # It takes nothing, so any server may answer; and starts nothing, so no data is read.
         claims = self._store.claim(attrs.evolve(closing, server="", max_data=0, max_saved=0))
         self._open = None
-        self._committer.unconfirmed([RunRef(claim.id, claim.run) for claim in claims if claim.won])
+        self._committer.unconfirmed([RunRef(claim.id, claim.run) for claim in claims if claim.registered])
 
     def close_at_end(self) -> None:
         """The same as the worker shuts down; without an answer its runs wait for the proof of its death."""
@@ -154,8 +154,10 @@ class Claims:
         try:
             while left:
                 claim = self._complete(left.pop(0), source, sent_at)
-                if claim.won:  # otherwise it was taken away meanwhile
+                if claim.won:
                     yield claim
+                elif claim.registered:
+                    self._committer.unconfirmed([RunRef(claim.id, claim.run)])
         finally:
             if left:
                 self._committer.unconfirmed([RunRef(claim.id, claim.run) for claim in left])

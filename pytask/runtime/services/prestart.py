@@ -132,7 +132,8 @@ class Prestart:
             self._specs.append(spec)
             raise
         if not claim.won:
-            if claim.verdict is Verdict.UNRECOGNIZED:  # a newer script may have claimed it
+            # A newer script may have claimed it; or its hash is another one by now.
+            if claim.registered or claim.verdict is Verdict.UNRECOGNIZED:
                 self._committer.unconfirmed([ref], local=True)
             return
         if self._ended or not self._lease.claim_holds(sent_at, self._clock()):

@@ -45,15 +45,16 @@ class PutAside:
             # Not certainly ours, so never started; released, in case a newer script has claimed it.
             self._committer.unconfirmed([RunRef(claim.id, claim.run)])
             return 0
+        if claim.registered:
+            # A client has made the hash anew before this answer came: its task is another one, which waits.
+            self._committer.unconfirmed([RunRef(claim.id, claim.run)])
+            return 1
         if claim.verdict in FAULTS:
             return self.reject(claim.id.encode(), FAULTS[claim.verdict], source)
         if claim.verdict is Verdict.UNKNOWN:
             return self._park(claim.id, claim.function, source)
-        if claim.verdict is Verdict.DELAYED:
-            self._on_delayed(claim.delay)
-            return 1
-        if claim.verdict is Verdict.WAITING:
-            if claim.delay >= 0:  # the slots of its function are to be counted before any begins
+        if claim.verdict in (Verdict.DELAYED, Verdict.WAITING):
+            if claim.delay >= 0:  # of one that waits: the slots of its function are to be counted first
                 self._on_delayed(claim.delay)
             return 1
         return int(claim.verdict in (Verdict.DUPLICATE, Verdict.MOVED, Verdict.PAUSED))

@@ -126,6 +126,16 @@ def test_without_an_answer_the_same_request_is_repeated(world, passing):
     assert world.executor.living["a"].ref == requests[0].refs[0]
 
 
+def test_a_run_whose_hash_is_another_when_the_answer_comes_is_released(world, passing):
+    passing(world.clock)
+    world.store.say("peek", [b"a", b"b"])
+    world.store.say("claim", Unavailable("?"), answer(Verdict.GONE, Verdict.ALREADY))
+    assert world.consumer().consume() == (2, 2)
+    switch()
+    assert list(world.executor.living) == ["b"]
+    assert [(end.id, end.trigger) for end in world.commit()] == [("a", Trigger.RELEASE)]
+
+
 def test_the_gate_is_asked_again_before_every_repeat(world, passing):
     passing(world.clock)
     world.clock.move(20)  # the gate is open for 10 s more
@@ -291,6 +301,16 @@ def test_what_somebody_took_away_meanwhile_is_not_started(world, passing):
     world.consumer().consume()
     switch()
     assert list(world.executor.living) == ["big2"]
+
+
+def test_what_was_pushed_anew_before_its_data_came_is_released(world, passing):
+    passing(world.clock)
+    Queue(world, {"big": 90_000, "big2": 90_000})
+    world.store._lined_up["claim"][3:] = [answer(Verdict.GONE), answer(Verdict.ALREADY)]
+    world.consumer().consume()
+    switch()
+    assert list(world.executor.living) == ["big2"]
+    assert [(end.id, end.trigger) for end in world.commit()] == [("big", Trigger.RELEASE)]
 
 
 def test_claims_without_large_data_are_not_limited_by_an_answer_that_did_not_come(world, passing):

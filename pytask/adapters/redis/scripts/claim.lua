@@ -6,7 +6,8 @@
 --
 -- The reply may be lost, and the caller does not know the ids.  So they are recorded before any run is written, one
 -- record for each session.  A call with the base of the record claims nothing: its ids are answered with ALREADY where
--- the run is still theirs, else with MOVED.  A call with a smaller base is one that comes late: others have
+-- the run is still theirs, with GONE where only the registry says so, as the hash was deleted, or deleted and created
+-- again, since; else with MOVED.  A call with a smaller base is one that comes late: others have
 -- followed it, so nobody waits for its answer, and it claims nothing.  With `take` 0 the caller closes a call: what it
 -- took is answered as in a repeat, and if it comes later it finds the record, and claims nothing.
 -- A `quiet` call is the first of its base, behind a wait of the caller: it leaves no record of nothing, since an idle worker
@@ -353,7 +354,9 @@ for i = 1, n do
       local extra = (#h > 2 or h[10] or fault) and few(h, group, fault) or nil
       local kind, name, most, due
       local part = (over and 0 or size) + (extra and #extra[7] or 0)
-      if held == run then
+      if held == run and owner ~= run then
+        words[i] = 'GONE'
+      elseif held == run then
         read = read + part
         words[i] = won('ALREADY', whole(number(epoch)), crashes, size, over, func, data, extra, group)
       elseif read > 0 and extra and extra[7] ~= '' and read + part > max_data then
