@@ -17,7 +17,7 @@ class Heard:
     def served(self, call, claims):
         """A claim was applied."""
         tail = call.args[0].tail
-        # One that was under way while the clock was set forward: the record that it was closed may have expired.
+        # Sent before the clock was set forward: the record that it was closed may have expired.
         if tail is not None and tail.count and call.sent_at > self._stepped_at:
             self._untold.update(claim.run for claim in claims if claim.won)
 
