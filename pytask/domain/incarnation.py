@@ -31,7 +31,9 @@ def compare(
     failover = bool(known.server and seen.server) and known.server != seen.server
     data_lost = bool(known.id and seen.id) and known.id != seen.id
     # A server without the marker holds older data, so nothing is known about how safe the change was.
-    unsafe = seen.age >= 0 or data_lost
+    # What was unsafe a while ago, with a safe change since, is over.
+    over = 0 <= seen.changed < seen.age and seen.age >= embargo
+    unsafe = (seen.age >= 0 and not over) or data_lost
     pause = 0.0
     if failover and always is not False:
         pause = embargo if unsafe or always else reassert

@@ -72,6 +72,25 @@ def test_a_change_after_which_nothing_is_lost_is_not(bench):
     assert 0 <= bench.store.incarnation.changed < 60  # a worker that starts now waits for the owners
 
 
+def test_a_safe_change_does_not_end_the_wait_after_an_unsafe_one(bench):
+    """A worker that starts now must not claim what a run still works on whose worker cannot reach Redis."""
+    failed_over(bench, safe=False)
+    bench.store.renew([])
+    failed_over(bench, safe=True)
+    bench.store.renew([])
+    assert 0 <= bench.store.incarnation.changed <= bench.store.incarnation.age < 60
+
+
+def test_a_change_that_is_ahead_of_the_clock_counts_from_now_on(real):
+    """The clock of Redis was set back: otherwise each worker that starts would wait, for hours."""
+    ahead = real.now() + 7200 * 1_000_000
+    real.raw.hset(real.keys.incarnation, mapping={"since": ahead, "changed": ahead})
+    real.store.renew([])
+    assert (real.store.incarnation.age, real.store.incarnation.changed) == (0, 0)
+    real.store.renew([])
+    assert 0 < real.store.incarnation.age < 60
+
+
 def test_a_marker_of_another_type_is_left_alone(real):
     ref = real.running("a")
     real.drop("incarnation")

@@ -54,9 +54,12 @@ class RunVerbs(Verbs):
         if not marker:
             marker.update(id=uuid.uuid4().hex, server=state.server, since=0, changed=0, safe=state.safe)
         elif marker["server"] != state.server:
-            since = 0 if marker["safe"] else state.micros()
+            # A safe change does not end what followed an unsafe one.
+            since = marker["since"] if marker["safe"] else state.micros()
             marker.update(server=state.server, since=since, changed=state.micros())
         marker["safe"] = state.safe
+        for name in ("since", "changed"):
+            marker[name] = min(marker[name], state.micros())  # ahead: the clock was set back
         age, changed = (
             max(0, state.micros() - marker[name]) / 1e6 if marker[name] else -1.0
             for name in ("since", "changed")

@@ -38,6 +38,9 @@ def news(known, seen, always=None):
         (at(), at("s2", age=0), None, E),
         (at(), at("s2", age=500), None, E),  # dated by others long ago, but new to us
         (at(), at("s2"), None, SHORT),
+        (at(), at("s2", age=20, changed=5), None, E),  # two changes, and only the last one was safe
+        (at(), at("s2", age=80, changed=5), None, SHORT),
+        (at(), at("s2", age=500, changed=500), None, E),
         (at(), at("s2"), True, E),
         (at(), at("s2", "m2"), None, E),
         (at(), at(marker="m2"), None, 0),

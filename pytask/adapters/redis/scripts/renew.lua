@@ -43,11 +43,19 @@ if not m.err then
   if not m[1] then
     call('HSET', incarnation, 'id', known, 'server', server, 'safe', safe, 'since', since, 'changed', '0')
   elseif server ~= '' and m[2] ~= server then
-    since = (m[2] == '' or m[3] == '1') and '0' or now_us
+    -- A safe change does not end what followed an unsafe one: a worker that starts now must still wait.
+    if m[2] ~= '' and m[3] ~= '1' then since = now_us end
     if m[2] ~= '' then moved = now_us end
     call('HSET', incarnation, 'server', server, 'safe', safe, 'since', since, 'changed', moved)
   elseif server ~= '' and m[3] ~= safe then
     call('HSET', incarnation, 'safe', safe)
+  end
+  -- A time ahead: the clock was set back, and each worker that starts would wait until it has caught up.
+  local now_n = tonumber(now_us)
+  if (tonumber(since) or 0) > now_n or (tonumber(moved) or 0) > now_n then
+    if (tonumber(since) or 0) > now_n then since = now_us end
+    if (tonumber(moved) or 0) > now_n then moved = now_us end
+    call('HSET', incarnation, 'since', since, 'changed', moved)
   end
 end
 local function age(at)
