@@ -31,6 +31,15 @@ def test_the_crew_shows_what_it_said_of_itself(bench):
     assert bench.store.recent_workers(10) == []
 
 
+def test_a_worker_that_died_before_the_clock_was_set_back_is_not_there(real):
+    """Its last report lies two hours ahead: others would release runs to it until then."""
+    info = WorkerInfo(session="s1", name="w", host="h", pid=1, running=0)
+    real.store.announce(info)
+    real.raw.zadd(real.keys.workers, {"s1": real.now() // 1_000_000 + 7200})
+    assert real.store.recent_workers(16) == []
+    assert real.store.recent_workers(10**9) == [info]  # whose lock was freed
+
+
 def test_the_crew_of_other_releases(real):
     shown = {
         "old": '{"session":"old","name":"w","host":"h","pid":1,"running":2,"functions":["f"]}',

@@ -30,8 +30,8 @@ class MemoryStore(QueueVerbs, RunVerbs, ReloadVerbs, ControlVerbs, MonitorVerbs)
     def recent_workers(self, within: float) -> list[WorkerInfo]:
         """The workers that reported in the last `within` seconds."""
         state = self._state
-        since = int(state.now()) - within
-        return [state.infos[session] for session, at in state.workers.items() if at >= since]
+        now = int(state.now())
+        return [state.infos[one] for one, at in state.workers.items() if abs(now - at) <= within]
 
     def leave(self, session: str) -> None:
         """Remove this worker's entry."""

@@ -292,8 +292,10 @@ class RedisStore:
     def recent_workers(self, within: float) -> list[WorkerInfo]:
         """The workers that reported in the last `within` seconds, by Redis TIME."""
         keys, redis = self._keys, self._redis
-        since = int(redis.command("TIME")[0]) - within
-        sessions = redis.command("ZRANGEBYSCORE", keys.workers, since, "+inf", "LIMIT", 0, CREW_LIMIT)
+        now = int(redis.command("TIME")[0])
+        # Not those ahead of the clock: it was set back, and the living ones report again soon.
+        span = now - within, now + within
+        sessions = redis.command("ZRANGEBYSCORE", keys.workers, *span, "LIMIT", 0, CREW_LIMIT)
         shown = redis.command("HMGET", keys.worker_info, *sessions) if sessions else []
         infos = [replies.read_info(text) for text in shown if text is not None]
         return [info for info in infos if info is not None]
