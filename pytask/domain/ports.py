@@ -143,11 +143,13 @@ class Store(Protocol):
         *,
         paused: bool = False,
         fields: StartFields = NO_FIELDS,
+        marker: str = "",
     ) -> Verdict:
-        """Recreate and queue a task whose hash was lost with the data: OK, or STATE (it exists).
+        """Recreate and queue a task whose hash was lost with the data: OK, STATE (it exists), or MOVED.
 
         `saved` is what its runs have saved, b"" for nothing.  `paused`: it goes to the paused set.  `fields`:
-        those of its claim, of which the hash gets back all but the time.
+        those of its claim, of which the hash gets back all but the time.  `marker`: MOVED where the data is not of
+        this `Incarnation.id`; "" for any.
         """
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:

@@ -247,6 +247,18 @@ def test_a_lost_task_keeps_its_policy_its_count_and_its_occurrence(bench):
     assert bench.claim(bench.ref("a"))[0].fields == claim.fields
 
 
+@pytest.mark.wire
+def test_a_task_that_was_lost_with_data_that_is_lost_itself_is_not_recreated(bench):
+    bench.store.renew([])
+    marker = bench.store.incarnation.id
+    bench.drop("incarnation")
+    assert bench.store.restore("a", "f", b"1", marker=marker) is Verdict.MOVED
+    bench.store.renew([])
+    assert bench.store.restore("a", "f", b"1", marker=marker) is Verdict.MOVED
+    assert (bench.exists("a"), bench.queue()) == (False, [])
+    assert bench.store.restore("a", "f", b"1", marker=bench.store.incarnation.id) is Verdict.OK
+
+
 def test_what_is_there_is_not_recreated(bench):
     bench.running("runs")
     bench.push("waits")

@@ -49,21 +49,18 @@ class RunVerbs(Verbs):
 
     def _look(self) -> Incarnation:
         """The marker of the data, created if it is missing."""
-        state = self._state
+        state, now = self._state, self._state.micros()
         marker = state.incarnation
         if not marker:
             marker.update(id=uuid.uuid4().hex, server=state.server, since=0, changed=0, safe=state.safe)
         elif marker["server"] != state.server:
             # A safe change does not end what followed an unsafe one.
-            since = marker["since"] if marker["safe"] else state.micros()
-            marker.update(server=state.server, since=since, changed=state.micros())
+            since = marker["since"] if marker["safe"] else now
+            marker.update(server=state.server, since=since, changed=now)
         marker["safe"] = state.safe
         for name in ("since", "changed"):
-            marker[name] = min(marker[name], state.micros())  # ahead: the clock was set back
-        age, changed = (
-            max(0, state.micros() - marker[name]) / 1e6 if marker[name] else -1.0
-            for name in ("since", "changed")
-        )
+            marker[name] = min(marker[name], now)  # ahead: the clock was set back
+        age, changed = ((now - marker[name]) / 1e6 if marker[name] else -1.0 for name in ("since", "changed"))
         return Incarnation(id=marker["id"], server=state.server, age=age, changed=changed)
 
     def adopt(self, adoptions: Sequence[Adoption], worker: str) -> list[Verdict]:
@@ -145,9 +142,12 @@ class RunVerbs(Verbs):
         *,
         paused: bool = False,
         fields: StartFields = NO_FIELDS,
+        marker: str = "",
     ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
         state = self._state
+        if not state.has_marker(marker):
+            return Verdict.MOVED
         if state.value(task_id) is not None or task_id in state.runs:
             return Verdict.STATE
         state.write(task_id, function=function, **({} if data is None else {"data": data}))

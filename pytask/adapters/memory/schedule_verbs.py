@@ -129,7 +129,7 @@ class MemoryTimetable(Verbs):
         """Create or change a schedule."""
         state, name, fields = self._state, definition.name, definition.fields
         key = _key(name)
-        if definition.marker and state.incarnation.get("id") != definition.marker:
+        if not state.has_marker(definition.marker):
             return Verdict.MOVED
         if definition.lost and name in state.schedules and state.fields(key):
             return Verdict.ALREADY

@@ -121,6 +121,10 @@ class MemoryState:
         """The clock in milliseconds, as timers and epochs keep it."""
         return self.micros() // 1000
 
+    def has_marker(self, marker: str) -> bool:
+        """Whether the data is that of a marker, or "" is asked for, which is any."""
+        return not marker or self.incarnation.get("id") == marker
+
     # -- what claims took from the tail -----------------------------------------------------------------
 
     def last_claim(self, session: str) -> tuple[int, list[str]]:

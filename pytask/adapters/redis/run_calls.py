@@ -243,6 +243,7 @@ def restore(  # noqa: PLR0913 - those of the verb
     *,
     paused: bool,
     fields: StartFields,
+    marker: str,
 ) -> ScriptCall[bytes]:
     """Recreate a task whose hash was lost."""
     keys, waiting = scope.keys, destination(Trigger.RELEASE)
@@ -253,6 +254,8 @@ def restore(  # noqa: PLR0913 - those of the verb
         paused=keys.paused,
         waiting_index=keys.index(waiting),
         hash=keys.task(task_id),
+        incarnation=keys.incarnation,
+        marker=marker,
         id=task_id,
         func=decoding.raw_of(function),
         waiting=waiting,

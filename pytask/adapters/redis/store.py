@@ -177,9 +177,12 @@ class RedisStore:
         *,
         paused: bool = False,
         fields: StartFields = NO_FIELDS,
+        marker: str = "",
     ) -> Verdict:
         """Recreate and queue a task whose hash was lost with the data."""
-        call = run_calls.restore(self._scope, task_id, function, data, saved, paused=paused, fields=fields)
+        call = run_calls.restore(
+            self._scope, task_id, function, data, saved, paused=paused, fields=fields, marker=marker
+        )
         return replies.verdict(self._redis.run(call))
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import attrs
+import gevent
 from gevent import GreenletExit
 
 from pytask import codec
@@ -194,7 +195,23 @@ class Outcomes:
         )
 
     def restore(self, run: Run) -> None:
-        """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers."""
+        """Requeue the task of a dead run with the data of its claim.  Blocks until Redis answers.
+
+        Where all data is lost again meanwhile, it also waits for K: a call without an answer may have been
+        carried out before, and a worker that cannot reach Redis may run the task that it has queued.
+        """
+        lease, marker = self._lease, self._marker
+        while self._restored(run, marker) is Verdict.MOVED:
+            while self._marker == marker or self._clock() - lease.lost_at < lease.timing.longest_kill:
+                gevent.sleep(lease.timing.tick)
+            marker = self._marker
+        self.close(run, run.stop_reason)
+
+    @property
+    def _marker(self) -> str:
+        return "" if self._lease.known is None else self._lease.known.id
+
+    def _restored(self, run: Run, marker: str) -> Verdict | None:
         claim, force, refusals = run.claim, in_force(run), Refusals()
         fields = claim.fields or NO_FIELDS
         saved = (run.kept.raw or b"") if run.kept is not None else b""
@@ -209,7 +226,13 @@ class Outcomes:
         verdict = until_answered(
             lambda: self._store_proxy.call(
                 lambda store: store.restore(
-                    claim.id, force.function, force.data, saved, paused=run.paused, fields=fields
+                    claim.id,
+                    force.function,
+                    force.data,
+                    saved,
+                    paused=run.paused,
+                    fields=fields,
+                    marker=marker,
                 )
             ),
             give_up,
@@ -217,7 +240,7 @@ class Outcomes:
         )
         if verdict is Verdict.OK:
             log.warning("task %s: lost with the data of Redis; queued again", run.id)
-        self.close(run, run.stop_reason)
+        return verdict
 
 
 def _time_out(run: Run) -> None:

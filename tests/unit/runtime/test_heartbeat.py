@@ -521,7 +521,7 @@ def test_with_all_data_lost_tasks_are_queued_again_where_that_is_wanted(demo, se
     until(lambda: not world.executor.living)
     until(lambda: len(world.ends()) >= 2)
     assert world.store.asked("restore") == [
-        (*one, ("paused", False), ("fields", NO_FIELDS)) for one in restored
+        (*one, ("paused", False), ("fields", NO_FIELDS), ("marker", "m2")) for one in restored
     ]
     assert len(world.lease.settling) == 0
 
@@ -540,10 +540,36 @@ def test_a_restore_is_tried_again_until_redis_takes_it(demo, caplog):
     heartbeat.beat()
     until(lambda: "queued again" in caplog.text)
     until(world.ends)
-    call = ("a", "demo", b"{}", b"", ("paused", False), ("fields", NO_FIELDS))
+    call = ("a", "demo", b"{}", b"", ("paused", False), ("fields", NO_FIELDS), ("marker", "m2"))
     assert world.store.asked("restore") == [call] * 3
     assert caplog.text.count("waiting to be restored") == 2
     assert len(world.lease.settling) == 0
+
+
+def test_a_restore_waits_where_all_data_is_lost_again(demo, caplog):
+    """A call without an answer may have come through before: another worker may run the task, cut off now."""
+    world = World(demo, on_data_loss="restore")
+    world.store.say("restore", Unavailable("no answer"), Verdict.MOVED, Verdict.OK)
+    run = world.launch()
+    seen(world)
+    heartbeat = world.heartbeat()
+    world.clock.move(world.timing.heartbeat)
+    heartbeat.beat()
+    seen(world, marker="m2")
+    world.clock.move(world.timing.heartbeat)
+    world.store.say("renew", {run.ref: Verdict.GONE})
+    heartbeat.beat()
+    until(lambda: len(world.store.asked("restore")) == 2)
+    seen(world, marker="m3")
+    world.clock.move(world.timing.heartbeat)
+    heartbeat.beat()
+    world.clock.move(world.timing.longest_kill - 1)
+    gevent.sleep(3 * world.timing.tick)
+    assert [dict(call[4:])["marker"] for call in world.store.asked("restore")] == ["m2", "m2"]
+    world.clock.move(1)
+    until(lambda: "queued again" in caplog.text)
+    assert dict(world.store.asked("restore")[-1][4:])["marker"] == "m3"
+    until(world.ends)
 
 
 def test_a_hash_that_alone_is_gone_is_not_restored(demo):

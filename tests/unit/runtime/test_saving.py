@@ -443,7 +443,7 @@ def test_a_task_that_is_lost_with_the_data_gets_back_its_value():
     world.executor.stop_reason(run, StopReason.FORGET)
     until(lambda: world.store.asked("restore"))
     assert world.store.asked("restore")[0] == (
-        "a", "demo", b"{}", b'"here"', ("paused", False), ("fields", fields),
+        "a", "demo", b"{}", b'"here"', ("paused", False), ("fields", fields), ("marker", ""),
     )  # fmt: skip
 
 

@@ -264,6 +264,7 @@ def restore(
     paused: Key,
     waiting_index: Key,
     hash: Key,
+    incarnation: Key,
     id: Text,
     func: Text,
     waiting: Text,
@@ -271,6 +272,7 @@ def restore(
     event: Text,
     line: Text,
     kept: Number,
+    marker: Text,  # only in the data with this marker; "" for any
     has_data: Flag,
     data: Text,
     on_hold: Flag,  # it was paused

@@ -5,14 +5,9 @@
 -- A definition that does not change keeps the next time, however often it is repeated.
 -- Nothing is changed, and it is MOVED, where the data is not that of `marker`: after a loss of all data a worker waits
 -- before it stores its schedules, and a call that was sent before it knew of the loss must not come through.
---- include: names, time, now_ms, whole, number, places, overdue
+--- include: names, marker, time, now_ms, whole, number, places, overdue
 local timed = places_in(timed_by)
 call('ZCARD', schedules)
-if marker ~= '' then
-  local now = pcall('HGET', incarnation, 'id')
-  -- A key of another type has no marker to compare.
-  if not (type(now) == 'table' and now.err) and now ~= marker then return 'MOVED' end
-end
 local old = call('HMGET', schedule, unpack(definition))
 local mark = call('HGET', schedule, 'paused')
 local stored = call('ZSCORE', schedules, name)
