@@ -148,8 +148,8 @@ class Store(Protocol):
         """Recreate and queue a task whose hash was lost with the data: OK, STATE (it exists), or MOVED.
 
         `saved` is what its runs have saved, b"" for nothing.  `paused`: it goes to the paused set.  `fields`:
-        those of its claim, of which the hash gets back all but the time.  `marker`: MOVED where the data is another
-        than that of this `Incarnation.id`; "" for any.
+        those of its claim, of which the hash gets back all but the time.  `marker`: an `Incarnation.id`, with
+        MOVED where the data is another by now; "" for any.
         """
 
     def commit(self, changes: Sequence[Change]) -> list[Verdict]:
