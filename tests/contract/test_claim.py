@@ -59,6 +59,18 @@ def test_data_that_is_not_utf8_comes_as_it_is(bench):
 
 
 @pytest.mark.wire
+def test_a_task_whose_key_is_no_hash_any_more_as_the_answer_comes_does_not_run(bench):
+    bench.push("a")
+    ref = bench.ref("a")
+    bench.claim(ref)
+    bench.delete("a")
+    bench.set_string("a")
+    assert [one.verdict for one in bench.claim(ref)] == [Verdict.GONE]
+    assert bench.store.commit([ended(ref, Trigger.RELEASE)]) == [Verdict.GONE]
+    assert (bench.runs(), bench.leases()) == ({}, {})
+
+
+@pytest.mark.wire
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_task_that_was_deleted_before_the_answer_came_does_not_run(bench, anew):
     """With the same id pushed again, it would run with the data of the new task, which runs again later."""

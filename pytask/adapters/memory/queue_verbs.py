@@ -158,10 +158,11 @@ class QueueVerbs(LimitVerbs):
             return Verdict.DUPLICATE
         if held != ref.run and not waits:
             return Verdict.MOVED
+        if held == ref.run:
+            ours = isinstance(value, dict) and text(value, "run") == ref.run
+            return Verdict.ALREADY if ours else Verdict.GONE
         if isinstance(value, bytes):
             return Verdict.BADTYPE
-        if held == ref.run:
-            return Verdict.ALREADY if text(value or {}, "run") == ref.run else Verdict.GONE
         if value is None:
             return Verdict.NOHASH
         return self._verdict_of_task(ref.id, value, held, request, places)

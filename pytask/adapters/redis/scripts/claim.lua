@@ -335,7 +335,7 @@ for i = 1, n do
   else
     local size = pcall('HSTRLEN', hash, 'data')
     if type(size) == 'table' then
-      words[i] = 'BADTYPE'
+      words[i] = held == run and 'GONE' or 'BADTYPE'
     elseif held ~= run and read > 0 and size <= max_data and read + size > max_data then
       full = true
       words[i] = 'MOVED'
