@@ -124,8 +124,8 @@ class Scripts:
         timetable = MemoryStore(self._state, Retention()).schedules
         fields = dict(zip(DEFINITION, asked["values"], strict=True))
         name, data = text(asked["name"]), _bytes(asked["data"])
-        plain = {what: asked[what] for what in ("origin", "lost", "marker")}
-        return timetable.define(Definition(name=name, fields=fields, data=data, **plain))
+        how = {"origin": asked["origin"], "lost": asked["lost"], "marker": asked["known_marker"]}
+        return timetable.define(Definition(name=name, fields=fields, data=data, **how))
 
     def do_pause_schedule(self, asked: Given) -> Any:
         """Pause a schedule, or resume it."""

@@ -255,7 +255,7 @@ def restore(  # noqa: PLR0913 - those of the verb
         waiting_index=keys.index(waiting),
         hash=keys.task(task_id),
         incarnation=keys.incarnation,
-        marker=marker,
+        known_marker=marker,
         id=task_id,
         func=decoding.raw_of(function),
         waiting=waiting,

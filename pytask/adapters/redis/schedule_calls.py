@@ -94,7 +94,7 @@ def define(scope: Scope, definition: Definition) -> ScriptCall[bytes]:
         data=definition.data,
         origin=definition.origin,
         lost=definition.lost,
-        marker=definition.marker,
+        known_marker=definition.marker,
         most=KEPT,
         values=[definition.fields.get(field, "") for field in DEFINITION],
     )

@@ -191,8 +191,8 @@ def test_a_script_includes_what_it_uses_and_nothing_else(name):
         end = found.start()
         own = DECLARED[name].kinds.keys() | names_of(body, ANY)
         for section, lines in reversed(lua.sections().items()):
-            if section == "server":  # names nothing: it refuses
-                used = found is first and "server" in DECLARED[name].kinds
+            if section in {"server", "known_marker"}:  # they name nothing: they refuse
+                used = found is first and section in DECLARED[name].kinds
             else:
                 used = bool(names_of(lines) & words_of(body) - own)
             if found is not first:

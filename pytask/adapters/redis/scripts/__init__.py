@@ -272,7 +272,7 @@ def restore(
     event: Text,
     line: Text,
     kept: Number,
-    marker: Text,  # only in the data with this marker; "" for any
+    known_marker: Text,  # only in the data with this marker; "" for any
     has_data: Flag,
     data: Text,
     on_hold: Flag,  # it was paused

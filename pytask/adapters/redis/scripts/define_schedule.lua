@@ -3,9 +3,9 @@
 -- Returns OK (it is new, or its times are others: it gets its next time from a worker) or ALREADY (they are not).
 -- An occurrence of the old times that is due, and that nobody has started yet, is recorded as skipped.
 -- A definition that does not change keeps the next time, however often it is repeated.
--- Nothing is changed, and it is MOVED, where the data is not that of `marker`: after a loss of all data a worker waits
+-- Nothing is changed, and it is MOVED, where the data is not that of `known_marker`: after a loss of all data a worker waits
 -- before it stores its schedules, and a call that was sent before it knew of the loss must not come through.
---- include: names, marker, time, now_ms, whole, number, places, overdue
+--- include: names, known_marker, time, now_ms, whole, number, places, overdue
 local timed = places_in(timed_by)
 call('ZCARD', schedules)
 local old = call('HMGET', schedule, unpack(definition))

@@ -232,12 +232,12 @@ if server ~= '' then
   if answers and answers ~= server then return redis.error_reply('OTHERSERVER it is ' .. answers) end
 end
 
---- marker
+--- known_marker
 -- Only the data that the caller knows of: it may have been lost since, and an earlier call with it.
-if marker ~= '' then
+if known_marker ~= '' then
   local found = pcall('HGET', incarnation, 'id')
   -- A key of another type has no marker to compare.
-  if not (type(found) == 'table' and found.err) and found ~= marker then return 'MOVED' end
+  if not (type(found) == 'table' and found.err) and found ~= known_marker then return 'MOVED' end
 end
 
 --- escaped

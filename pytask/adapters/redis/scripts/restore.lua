@@ -1,8 +1,8 @@
 -- Recreate a task whose hash was lost with all data, and queue it; a paused one goes to the paused set.
 --
--- Returns OK, STATE (the hash is there, or a run of the id), or MOVED: the data is no longer that of `marker`, which was
+-- Returns OK, STATE (the hash is there, or a run of the id), or MOVED: the data is no longer that of `known_marker`, which was
 -- lost as well, maybe with an earlier call that was carried out, and whose task runs where nobody knows.
---- include: names, marker, time, history
+--- include: names, known_marker, time, history
 call('LLEN', queue)
 call('ZCARD', timers)
 call('SCARD', paused)

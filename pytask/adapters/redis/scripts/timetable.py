@@ -104,7 +104,7 @@ def define_schedule(
     data: Text,  # JSON, "" for none
     origin: Text,
     lost: Flag,  # only if it is gone
-    marker: Text,  # only in the data with this marker; "" for any
+    known_marker: Text,  # only in the data with this marker; "" for any
     most: Number,  # lines to keep
     values: AnyTexts,  # of the fields of a definition, "" for none
 ) -> bytes: ...
