@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -199,27 +200,26 @@ class Child:
         self._file = (folder / f"reports-{os.getpid()}").open("a")
         self._began = time.monotonic()
 
+    def pytest_collection(self):
+        """Nothing yet: a file is read by the process that takes it, instead of each file by every process."""
+        return True
+
     def pytest_collection_modifyitems(self, items):
         order = {nodeid: place for place, nodeid in enumerate(self._orders)}
         items[:] = sorted((item for item in items if item.nodeid in order), key=lambda i: order[i.nodeid])
 
     def pytest_runtestloop(self, session):
-        if session.testsfailed:
-            return None  # a file could not be read: pytest says so and ends
-        # pytest puts tests of several files together that share a fixture; here a file is taken as a whole.
-        files = {}
-        for item in session.items:
-            files.setdefault(item.path, []).append(item)
-        for path, items in files.items():
-            if not self._takes(path):
+        for name in dict.fromkeys(nodeid.partition("::")[0] for nodeid in self._orders):
+            if not self._takes(name):
                 continue
-            for item, following in zip(items, [*items[1:], None], strict=True):
+            # Of a file that cannot be read there are no items: its tests are reported as lost, with the log.
+            for item, following in pairwise([*session.perform_collect([name]), None]):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
         return True
 
-    def _takes(self, path):
+    def _takes(self, name):
         """Whether none of the group took this file before."""
-        taken = self._folder / "-".join(["taken", *path.parts[1:]])
+        taken = self._folder / "-".join(["taken", *name.split("/")])
         while self._number and not taken.exists() and os.getloadavg()[0] > CROWDED * os.cpu_count():
             time.sleep(1)
         try:
