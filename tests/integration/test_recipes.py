@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import takewhile
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.slow
 
 FOLDER = ROOT / "docs" / "recipes"
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md"))
+PROBE = 0.5  # seconds between two probes, each of them a process
 MARGIN = 10  # seconds between the worker's own time to leave and the manager's
 
 
@@ -67,6 +69,7 @@ def worker(target, server, folder, *flags):
     """`pytask run` of a recipe's file, in its folder, once it takes tasks; nothing may go wrong in it."""
     command = pytask("run", target, "--redis", server.url, "--run-dir", folder / "run", *flags)
     with Started(command, folder, cwd=folder) as running:
+        running.says("takes tasks from")  # to ask again and again would cost more than the worker's own start
         health = pytask("health", "--ready", "--run-dir", folder / "run")
         until(lambda: done(health).returncode == 0, lambda: running.output)
         yield running
@@ -487,17 +490,18 @@ def test_the_deployment(server, store, tmp_path):
     command = [here.get(word, word) for word in container["command"]]
     assert command[0] == "pytask"
     with Started(pytask(*command[1:]), tmp_path, cwd=tmp_path, PYTASK_REDIS_URL=server.url) as running:
+        running.says("takes tasks from")
         probes = [[here.get(word, word) for word in probe["exec"]["command"]][1:] for probe in (ready, live)]
         until(lambda: done(pytask(*probes[0])).returncode == 0, lambda: running.output)
         assert done(pytask(*probes[1])).returncode == 0
         # Redis is away: not ready, and live all the same.
         server.freeze()
         try:
-            until(lambda: done(pytask(*probes[0])).returncode == 3, "not ready without Redis", 60)
+            until(lambda: done(pytask(*probes[0])).returncode == 3, "not ready without Redis", every=PROBE)
             assert done(pytask(*probes[1])).returncode == 0
         finally:
             server.thaw()
-        until(lambda: done(pytask(*probes[0])).returncode == 0, "ready again", 60)
+        until(lambda: done(pytask(*probes[0])).returncode == 0, "ready again", every=PROBE)
         # Its loop does not turn: not live.
         running.process.send_signal(signal.SIGSTOP)
         try:
@@ -544,11 +548,15 @@ def seconds(text):
 def understood(words):
     """A command line of `pytask` whose verb and flags there are."""
     assert words[0] == "pytask"
-    verb = words[1:3] if words[1] in ("limits", "schedule") else words[1:2]
-    helped = done(pytask(*verb, "--help"))
+    helped = help_of(*(words[1:3] if words[1] in ("limits", "schedule") else words[1:2]))
     assert helped.returncode == 0
     for flag in (word for word in words[2:] if word.startswith("--")):
         assert flag in helped.stdout
+
+
+@cache  # the pages name a dozen verbs in a hundred places
+def help_of(*verb):
+    return done(pytask(*verb, "--help"))
 
 
 @pytest.mark.parametrize("page", PAGES)

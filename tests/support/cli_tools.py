@@ -37,13 +37,13 @@ ECHO = """
 PATIENCE = 60.0  # seconds for what should take well under one: a busy machine starts a worker in 15
 
 
-def until(holds, what, seconds=PATIENCE):
-    """The first true value of `holds()`; fails with `what()` or `what` after a timeout."""
+def until(holds, what, seconds=PATIENCE, every=0.02):
+    """The first true value of `holds()`, asked so often; fails with `what()` or `what` after a timeout."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what() if callable(what) else what}")
-        time.sleep(0.02)
+        time.sleep(every)
     return found
 
 
