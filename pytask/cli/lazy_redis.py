@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -34,12 +36,21 @@ def import_redis() -> None:
     module = module_from_spec(spec)
     module.__class__ = _Later
     sys.modules["redis.asyncio"] = module
-    # Metrics of such a short process are never read.  Importing None fails as if it were not installed.
-    unmeasured = "opentelemetry" not in sys.modules
-    if unmeasured:
-        sys.modules["opentelemetry"] = None  # type: ignore[assignment]
-    try:
+    with without_opentelemetry():
         import redis  # noqa: F401 - for its effect
+
+
+@contextmanager
+def without_opentelemetry() -> Iterator[None]:
+    """While this is open, OpenTelemetry seems not to be installed, unless it is imported already.
+
+    redis-py imports it for its own metrics, which nobody reads of a process as short as a command.
+    """
+    if "opentelemetry" in sys.modules:
+        yield
+        return
+    sys.modules["opentelemetry"] = None  # type: ignore[assignment]  # then its import fails
+    try:
+        yield
     finally:
-        if unmeasured:
-            del sys.modules["opentelemetry"]
+        del sys.modules["opentelemetry"]

@@ -5,6 +5,7 @@ import gc
 
 from gevent import monkey
 
+from pytask.cli.lazy_redis import without_opentelemetry
 from pytask.runtime.process.patched import listeners_read_once
 
 
@@ -13,3 +14,5 @@ def patch_all():
     atexit.register(gc.freeze)
     with listeners_read_once():
         monkey.patch_all()
+    with without_opentelemetry():  # installed for the tests of traces: a seventh of such a process' start
+        import redis  # noqa: F401 - for its effect
