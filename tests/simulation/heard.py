@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from pytask.domain.record import Verdict
+
 
 class Heard:
     """A run that a monitor ends, as nobody renews it, was known to its worker, or that has left it behind."""
@@ -19,7 +21,8 @@ class Heard:
         tail = call.args[0].tail
         # Sent before the clock was set forward: the record that it was closed may have expired.
         if tail is not None and tail.count and call.sent_at > self._stepped_at:
-            self._untold.update(claim.run for claim in claims if claim.won)
+            # Not ALREADY: this may be a copy that comes late, long after the answer was told.
+            self._untold.update(claim.run for claim in claims if claim.verdict is Verdict.OK)
 
     def told(self, claims):
         """Its answer, or that of its closing, has arrived."""

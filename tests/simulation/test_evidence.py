@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytask.domain.record import Verdict
 from tests.simulation.evidence import Evidence
 
 PROCESS = SimpleNamespace(name="w0", last_ack=0.0, dead=False)
@@ -78,7 +79,7 @@ def test_a_second_wait_for_one_time_is_seen(evidence):
     ],
 )
 def test_a_run_that_its_worker_never_heard_of_is_nobodys(evidence, told, state, found):
-    claim = SimpleNamespace(run="w0s1:1", won=True)
+    claim = SimpleNamespace(run="w0s1:1", verdict=Verdict.OK)
     excuses = {"dead": False, "clean": False, "leaving": False, "stopped": False, "hog": None} | state
     claims = SimpleNamespace(open="open" in state, held=0)
     lane = SimpleNamespace(consumer=SimpleNamespace(claims=claims))
@@ -91,5 +92,6 @@ def test_a_run_that_its_worker_never_heard_of_is_nobodys(evidence, told, state, 
     evidence.heard.served(call, [claim])
     if told:
         evidence.heard.told([claim])
+        evidence.heard.served(call, [SimpleNamespace(run="w0s1:1", verdict=Verdict.ALREADY)])  # a late copy
     evidence.heard.expired("w0s1:1")
     assert [rule for rule, *_ in evidence.violations] == (["nobody's run"] if found else [])
