@@ -199,23 +199,28 @@ class Child:
         self._orders = json.loads((folder / "orders").read_text())
         self._file = (folder / f"reports-{os.getpid()}").open("a")
         self._began = time.monotonic()
+        self._files = {}
 
-    def pytest_collection(self):
-        """Nothing yet: a file is read by the process that takes it, instead of each file by every process."""
+    def pytest_collection(self, session):
+        """Finds the files; each is read by the process that takes it, instead of by all of them."""
+        self._files = {file.nodeid: file for file in session.perform_collect(genitems=False)}
         return True
-
-    def pytest_collection_modifyitems(self, items):
-        order = {nodeid: place for place, nodeid in enumerate(self._orders)}
-        items[:] = sorted((item for item in items if item.nodeid in order), key=lambda i: order[i.nodeid])
 
     def pytest_runtestloop(self, session):
         for name in dict.fromkeys(nodeid.partition("::")[0] for nodeid in self._orders):
             if not self._takes(name):
                 continue
             # Of a file that cannot be read there are no items: its tests are reported as lost, with the log.
-            for item, following in pairwise([*session.perform_collect([name]), None]):
+            for item, following in pairwise([*self._items(session, self._files[name]), None]):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
         return True
+
+    def _items(self, session, file):
+        """The tests of a file that are asked for, in the order of the orders."""
+        items = list(session.genitems(file))
+        session.config.hook.pytest_collection_modifyitems(session=session, config=session.config, items=items)
+        order = {nodeid: place for place, nodeid in enumerate(self._orders)}
+        return sorted((item for item in items if item.nodeid in order), key=lambda i: order[i.nodeid])
 
     def _takes(self, name):
         """Whether none of the group took this file before."""
