@@ -165,11 +165,17 @@ def time_step(world, random):
 
 @kind
 def failover(world, random):
-    """Another server takes over, without what was acknowledged in the last 1 to 30 s; see `prepare`."""
+    """Another server takes over, without what was acknowledged in the last 1 to 30 s; see `prepare`.
+
+    A planned change may follow before the pause in claims is over, of which it is known that nothing is lost.
+    """
     snapshot = world.snapshots.pop(_lag(random), None)
     away = random.choice((0.0, random.uniform(0.5, 15)))
+    later, followed = random.uniform(2, world.timing.embargo), random.random() < 1 / 3
     if snapshot is not None:
         world.fail_over(snapshot, away)
+        if followed:
+            world.after(away + later, world.change_safely)
     return away + world.timing.embargo
 
 

@@ -208,6 +208,16 @@ def _short_embargo():
     return timing
 
 
+_look = MemoryStore._look
+
+
+def _ends_the_wait(self):
+    marker = self._state.incarnation
+    if marker and marker["safe"] and marker["server"] != self._state.server:
+        marker["since"] = 0
+    return _look(self)
+
+
 # -- workers with different failovers -----------------------------------------------------------------
 
 _for_failover = Timing.for_failover
@@ -342,6 +352,15 @@ MUTANTS = {
         faults=("failover", "cut"), timing=_short_embargo(),
         seed=232,
     ),
+    "safe_ends_wait": Mutant(
+        what="a safe change of server ends the pause after an unsafe one",
+        patches=((MemoryStore, "_look", _ends_the_wait),),
+        # Claims are to be lost, so few failovers and many tasks; and others that start within the pause.
+        faults=("cut", "kill", "sigterm"), tasks=80, longest=60.0, seed=29101,
+        without=("hog", "sigstop", "flush", "recreate", "down", "frozen", "full", "read_only", "slow", "deaf",
+                 "switch", "lost_requests", "lost_replies", "mute_feed", "lost_runs", "lost_leases",
+                 "time_step"),
+    ),
     "own_expiry": Mutant(
         what="a monitor judges all runs by its own expiry", patches=OWN_EXPIRY,
         faults=("sigstop", "cut", "deaf"), failovers=True, seed=24,
@@ -352,7 +371,7 @@ MUTANTS = {
         faults=("failover", "cut", "deaf"), failovers=True, policies=True, tasks=30, longest=60.0,
         without=("kill", "sigterm", "hog", "sigstop", "flush", "recreate", "down", "frozen", "full",
                  "read_only"),
-        seed=5,
+        seed=11,
     ),
     "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
     "row23": Mutant(
@@ -372,7 +391,7 @@ SEEDS = {  # of worlds in which those of the policies show
     "due_drops": 5, "start_leaves_timer": 2, "stop_leaves_timer": 9, "claim_leaves_timer": 4,
     "retry_unfenced": 10, "claim_keeps_time": 32,
     "retry_despite_stop": 31, "never_healthy": 1, "one_more": 4, "no_window": 17, "deaths_count": 3,
-    "start_keeps_count": 1, "fire_unchecked": 1, "late_unrecorded": 2, "fires_all": 5, "however_late": 6,
+    "start_keeps_count": 1, "fire_unchecked": 1, "late_unrecorded": 2, "fires_all": 5, "however_late": 303,
     "behind_forgotten": 1, "overlap_unrecorded": 1, "overlap_ignored": 1, "next_from_now": 1,
 }  # fmt: skip
 MUTANTS |= {
@@ -381,10 +400,10 @@ MUTANTS |= {
 }
 STEERING_SEEDS = {  # of worlds in which those of saves, pauses, reloads and limits show
     "rolls_back_nothing": 3, "save_ends_with_run": 3, "claim_of_paused": 21, "unchecked": 3,
-    "pause_ends_with_run": 3, "leads_nobody": 3, "rm_leaves_line": 1,
+    "pause_ends_with_run": 5, "leads_nobody": 3, "rm_leaves_line": 4,
     "never_rolls_back": 3, "save_outlives_end": 3, "nobody_woken": 1, "no_rate": 11,
     "slot_ends_with_reload": 52, "claim_of_function": 14, "limit_of_class": 2, "trial_without_end": 2,
-    "slot_ends_with_stop": 18, "reload_of_paused": 15, "stop_leaves_line": 11, "no_turns": 6,
+    "slot_ends_with_stop": 18, "reload_of_paused": 15, "stop_leaves_line": 11, "no_turns": 11,
 }  # fmt: skip
 MUTANTS |= {
     name: Mutant(
@@ -427,4 +446,13 @@ MUTANTS |= {
         seed=BEHIND_SEEDS.get(name, 0),
     )
     for name, (what, patches) in BEHIND_MUTANTS.items()
+}
+FOUND = {  # worlds in which the absence of a rule was found; what is not named here is drawn, as in them
+    "defined_at_once": Mutant(what="", patches=(), seed=409270, policies=True, steering=True, turns=True),
+    "lines_ahead": Mutant(what="", patches=(), seed=408780, policies=True, steering=True),
+    "tail_made_anew": Mutant(what="", patches=(), seed=408898, policies=True),
+}
+MUTANTS |= {
+    name: attrs.evolve(world, what=MUTANTS[name].what, patches=MUTANTS[name].patches)
+    for name, world in FOUND.items()
 }

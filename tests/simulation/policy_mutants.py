@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import attrs
@@ -215,6 +216,20 @@ def _occupied_never(self, task_id, schedule):
     del self, task_id, schedule
 
 
+_look = schedules.Definitions.look
+
+
+def _look_at_once(self):
+    """Only a worker that has stored them before waits after a loss of data."""
+    ports = self._ports
+    if not self._marker:
+        self._ports = attrs.evolve(ports, lease=attrs.evolve(ports.lease, lost_at=-math.inf))
+    try:
+        _look(self)
+    finally:
+        self._ports = ports
+
+
 _forgotten = control_verbs.FORGOTTEN
 
 POLICY_MUTANTS = {
@@ -256,5 +271,9 @@ POLICY_MUTANTS = {
     ),
     "overlap_ignored": (
         "a task is started while it waits or runs", ((MemoryTimetable, "occupied", _occupied_never),),
+    ),
+    "defined_at_once": (
+        "a worker that starts stores its schedules although all data was lost",
+        ((schedules.Definitions, "look", _look_at_once),),
     ),
 }  # fmt: skip

@@ -27,7 +27,7 @@ class State(MemoryState):
     def __init__(self, now, evidence):
         super().__init__(now)
         self._evidence = evidence
-        self.safe = False  # a failover may fall back to older data
+        self.safe = False  # a failover may fall back to older data; but see `World.change_safely`
         self.by = ""  # the verb that is served
 
     @property
@@ -123,13 +123,16 @@ class Server(MemoryServer):
         data = {name: copy.deepcopy(getattr(self.state, name)) for name in DATA}
         return data, self.world.evidence.snapshot()
 
-    def fail_over(self, snapshot):
-        """Another server takes over, which had no more than this."""
+    def fail_over(self, snapshot, *, safe=False):
+        """Another server takes over, which had no more than this; `safe`: a loss was ruled out."""
         data, known = snapshot
         self._replace(data)
         self.world.evidence.rolled_back(known)
         self.failovers += 1
         self.state.server = f"server {self.failovers}"
+        self.state.safe = False
+        if not safe and self.state.incarnation:
+            self.state.incarnation["safe"] = False  # as the last renewal before it had seen
         self.wake()
 
     def _replace(self, data):

@@ -106,6 +106,20 @@ def _hold_back_nowhere(self, task_id, *args):
     return seconds
 
 
+def _none_ahead(verb):
+    """After the clock was set back, lists wait for it to catch up."""
+
+    def looked(self, *args):
+        groups, now = self._state.slots.groups, int(self._state.now())
+        ahead = {entry: groups.pop(entry) for entry in [*groups] if groups[entry] > now}
+        try:
+            return verb(self, *args)
+        finally:
+            groups.update(ahead)
+
+    return looked
+
+
 def _any_time(self, task_id, function, rule):
     del self, task_id, function, rule
 
@@ -120,6 +134,10 @@ LIMITED = {
     "waits_nowhere": ("who meets a full group is dropped", ((LimitVerbs, "_hold_back", _hold_back_nowhere),)),
     "stop_leaves_line": (
         "a stop leaves the waiting list", ((MemoryState, "leave_lines", lambda self, *_: None),),
+    ),
+    "lines_ahead": (
+        "waiting lists whose last look is ahead of the clock are not looked at",
+        tuple((MemoryStore, verb, _none_ahead(getattr(MemoryStore, verb))) for verb in ("due", "serve")),
     ),
     "no_rate": ("the rate is ignored", ((LimitVerbs, "_not_yet", _any_time),)),
 }  # fmt: skip

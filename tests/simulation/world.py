@@ -441,16 +441,32 @@ class World:
         if self.server.state.incarnation:
             self.snapshots[lag] = self.server.snapshot()
 
-    def fail_over(self, snapshot, away):
+    def fail_over(self, snapshot, away, *, safe=False):
         """No server for `away` seconds, then another one."""
         self.server.go_down()
 
         def taken_over():
-            self.server.fail_over(snapshot)
+            self.server.fail_over(snapshot, safe=safe)
             if self.server.down:
                 self.server.come_up()
 
         self.after(away, taken_over)
+
+    def change_safely(self):
+        """The server gets safe settings; once a renewal has seen them, another takes over, with all data."""
+        server, number = self.server, self.server.failovers
+        server.state.safe = True
+
+        def once_seen():
+            if server.failovers != number:
+                return
+            if server.down or not server.state.incarnation.get("safe"):
+                self.after(1.0, once_seen)
+                return
+            self.note(None, "safe change of server")
+            self.fail_over(server.snapshot(), 0.0, safe=True)
+
+        once_seen()
 
     def lose_runs(self):
         def client(state):
