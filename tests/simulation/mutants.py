@@ -392,7 +392,7 @@ SEEDS = {  # of worlds in which those of the policies show
     "retry_unfenced": 10, "claim_keeps_time": 32,
     "retry_despite_stop": 31, "never_healthy": 1, "one_more": 4, "no_window": 17, "deaths_count": 3,
     "start_keeps_count": 1, "fire_unchecked": 1, "late_unrecorded": 2, "fires_all": 5, "however_late": 303,
-    "behind_forgotten": 1, "overlap_unrecorded": 1, "overlap_ignored": 1, "next_from_now": 1,
+    "occurrence_forgotten": 1, "overlap_unrecorded": 1, "overlap_ignored": 1, "next_from_now": 1,
 }  # fmt: skip
 MUTANTS |= {
     name: Mutant(what=what, patches=patches, seed=SEEDS.get(name, 0), policies=True)

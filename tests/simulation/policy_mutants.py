@@ -263,7 +263,7 @@ POLICY_MUTANTS = {
     "late_unrecorded": ("late occurrences are not recorded", ((schedules, "plan", _plan_says_nothing),)),
     "fires_all": ("all missed occurrences are started", ((schedules, "plan", _plan_fires_all),)),
     "however_late": ("a deadline is ignored", ((schedules, "plan", _plan_however_late),)),
-    "behind_forgotten": (
+    "occurrence_forgotten": (
         "an occurrence that waits for a run is forgotten", ((MemoryTimetable, "_settle", _settle_forgets),),
     ),
     "overlap_unrecorded": (
