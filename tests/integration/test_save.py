@@ -229,6 +229,9 @@ def test_of_many_kills_none_loses_more_than_one_renewal(lab):
     campaign.start(3, 30)
     for number in range(8):
         campaign.step(kill=number % 4 != 3)
+    # On a slow machine few of the steered tasks run again between two kills.
+    while saved.judge(lab.evidence, campaign.killed).after_other <= 10:
+        campaign.step(kill=False)
     campaign.finish()
     found = campaign.judge()
     print(saved.report(found, len(campaign.killed), H))
