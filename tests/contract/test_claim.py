@@ -71,20 +71,20 @@ def test_a_task_whose_key_is_no_hash_any_more_as_the_answer_comes_does_not_run(b
 
 
 @pytest.mark.wire
-@pytest.mark.parametrize("anew", [False, True])
-def test_a_task_that_was_deleted_before_the_answer_came_does_not_run(bench, anew):
+@pytest.mark.parametrize("recreated", [False, True])
+def test_a_task_that_was_deleted_before_the_answer_came_does_not_run(bench, recreated):
     """With the same id pushed again, it would run with the data of the new task, which runs again later."""
     bench.push("a", attempts="3")
     ref = bench.ref("a")
     bench.claim(ref)
     bench.delete("a")
-    if anew:
+    if recreated:
         bench.push("a", data=b"new")
     (claim,) = bench.claim(ref)
     assert (claim.verdict, claim.won, claim.registered) == (Verdict.GONE, False, True)
     assert bench.store.commit([ended(ref, Trigger.RELEASE)]) == [Verdict.GONE]
     assert (bench.runs(), bench.leases()) == ({}, {})
-    if anew:
+    if recreated:
         (claim,) = bench.claim(bench.ref("a"))
         assert (claim.verdict, claim.data) == (Verdict.OK, b"new")
 
@@ -216,15 +216,15 @@ def test_a_hash_recreated_waits_for_the_old_run(bench):
     bench.assert_registered(new)
 
 
-@pytest.mark.parametrize("anew", [True, False])
-def test_a_registered_run_without_a_lease_gets_one_when_its_id_is_pushed(bench, anew):
+@pytest.mark.parametrize("recreated", [True, False])
+def test_a_registered_run_without_a_lease_gets_one_when_its_id_is_pushed(bench, recreated):
     # Its owner may be dead: no monitor would ever look at it, and the id could never be claimed again.
     old = bench.running("a")
     bench.drop("leases")
-    if anew:
+    if recreated:
         bench.delete("a")
     bench.push("a")
-    assert words(bench.claim(bench.ref("a"))) == [Verdict.ROTATED if anew else Verdict.DUPLICATE]
+    assert words(bench.claim(bench.ref("a"))) == [Verdict.ROTATED if recreated else Verdict.DUPLICATE]
     (suspect,) = bench.store.suspects(-5, 5)
     assert (suspect.id, suspect.run) == ("a", old.run)
     assert bench.store.expire([bench.expiry(old)]) == [Verdict.OK]

@@ -25,12 +25,12 @@ def test_a_local_task_is_a_run_like_any_other(bench):
 
 
 @pytest.mark.wire
-@pytest.mark.parametrize("anew", [False, True])
-def test_one_whose_hash_is_another_by_now_is_not_told_to_run(bench, anew):
+@pytest.mark.parametrize("recreated", [False, True])
+def test_one_whose_hash_is_another_by_now_is_not_told_to_run(bench, recreated):
     ref = bench.ref("a")
     bench.store.open_local(ref, "f", b"[1]", "w")
     bench.delete("a")
-    if anew:
+    if recreated:
         bench.push("a", data=b"[2]")
     assert bench.store.open_local(ref, "f", b"[1]", "w").verdict is Verdict.GONE
 

@@ -450,7 +450,7 @@ MUTANTS |= {
 FOUND = {  # worlds in which the absence of a rule was found; what is not named here is drawn, as in them
     "defined_at_once": Mutant(what="", patches=(), seed=409270, policies=True, steering=True, turns=True),
     "lines_ahead": Mutant(what="", patches=(), seed=408780, policies=True, steering=True),
-    "tail_made_anew": Mutant(what="", patches=(), seed=408898, policies=True),
+    "tail_recreated": Mutant(what="", patches=(), seed=408898, policies=True),
 }
 MUTANTS |= {
     name: attrs.evolve(world, what=MUTANTS[name].what, patches=MUTANTS[name].patches)

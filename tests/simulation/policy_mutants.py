@@ -273,7 +273,7 @@ POLICY_MUTANTS = {
         "a task is started while it waits or runs", ((MemoryTimetable, "occupied", _occupied_never),),
     ),
     "defined_at_once": (
-        "a worker that starts stores its schedules although all data was lost",
+        "a worker that has not stored its schedules yet does so at once after a loss of all data",
         ((schedules.Definitions, "look", _look_at_once),),
     ),
 }  # fmt: skip

@@ -46,7 +46,7 @@ def _unasked(self, ref, request, waits, taken, places):
     return Verdict.ALREADY if repeat and found is Verdict.MOVED else found
 
 
-def _also_made_anew(self, ref, request, waits, taken, places):
+def _also_recreated(self, ref, request, waits, taken, places):
     """A repeat begins a run of which the hash says nothing any more."""
     found = _verdict(self, ref, request, waits, taken, places)
     return Verdict.ALREADY if found is Verdict.GONE else found
@@ -72,7 +72,7 @@ TAIL_MUTANTS = {
     "tail_any_age": ("a claim that comes late takes what waits", ((MemoryStore, "_claim_tail", _any_age),)),
     "tail_claims_again": ("a repeat claims anew", ((MemoryStore, "_verdict", _looks_at_the_list),)),
     "tail_unasked": ("a repeat does not ask the registry", ((MemoryStore, "_verdict", _unasked),)),
-    "tail_made_anew": ("a repeat does not ask the hash", ((MemoryStore, "_verdict", _also_made_anew),)),
+    "tail_recreated": ("a repeat does not ask the hash", ((MemoryStore, "_verdict", _also_recreated),)),
     "tail_same_numbers": (
         "the numbers of a claim without an answer are used again",
         ((Claims, "claim_tail", _same_numbers), (Claims, "close_open", lambda self: None)),

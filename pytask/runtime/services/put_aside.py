@@ -46,7 +46,7 @@ class PutAside:
             self._committer.unconfirmed([RunRef(claim.id, claim.run)])
             return 0
         if claim.registered:
-            # A client has made the hash anew before this answer came: its task is another one, which waits.
+            # A client recreated the hash before this answer came: its task is another one, which waits.
             self._committer.unconfirmed([RunRef(claim.id, claim.run)])
             return 1
         if claim.verdict in FAULTS:

@@ -303,7 +303,7 @@ def test_what_somebody_took_away_meanwhile_is_not_started(world, passing):
     assert list(world.executor.living) == ["big2"]
 
 
-def test_what_was_pushed_anew_before_its_data_came_is_released(world, passing):
+def test_what_was_recreated_before_its_data_came_is_released(world, passing):
     passing(world.clock)
     Queue(world, {"big": 90_000, "big2": 90_000})
     world.store._lined_up["claim"][3:] = [answer(Verdict.GONE), answer(Verdict.ALREADY)]

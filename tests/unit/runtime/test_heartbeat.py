@@ -505,19 +505,25 @@ def test_a_run_that_is_over_is_not_put_back(world, gate):
     assert world.store.asked("adopt") == []
 
 
-@pytest.mark.parametrize(("setting", "restored"), [("restore", [("a", "demo", b"{}", b"")]), ("stop", [])])
-def test_with_all_data_lost_tasks_are_queued_again_where_that_is_wanted(demo, setting, restored):
-    world = World(demo, on_data_loss=setting)
-    run = world.launch()
-    local = world.launch("b", local=True)
+def lose_all_data(world, *runs):
+    """Redis comes back without them; the heartbeat, which has seen that."""
     seen(world)
     heartbeat = world.heartbeat()
     world.clock.move(world.timing.heartbeat)
     heartbeat.beat()
     seen(world, marker="m2")
     world.clock.move(world.timing.heartbeat)
-    world.store.say("renew", {run.ref: Verdict.GONE, local.ref: Verdict.GONE})
+    world.store.say("renew", {run.ref: Verdict.GONE for run in runs})
     heartbeat.beat()
+    return heartbeat
+
+
+@pytest.mark.parametrize(("setting", "restored"), [("restore", [("a", "demo", b"{}", b"")]), ("stop", [])])
+def test_with_all_data_lost_tasks_are_queued_again_where_that_is_wanted(demo, setting, restored):
+    world = World(demo, on_data_loss=setting)
+    run = world.launch()
+    local = world.launch("b", local=True)
+    lose_all_data(world, run, local)
     until(lambda: not world.executor.living)
     until(lambda: len(world.ends()) >= 2)
     assert world.store.asked("restore") == [
@@ -530,14 +536,7 @@ def test_a_restore_is_tried_again_until_redis_takes_it(demo, caplog):
     world = World(demo, on_data_loss="restore")
     world.store.say("restore", Unavailable("away"), Refused("full"), Verdict.OK)
     run = world.launch()
-    seen(world)
-    heartbeat = world.heartbeat()
-    world.clock.move(world.timing.heartbeat)
-    heartbeat.beat()
-    seen(world, marker="m2")
-    world.clock.move(world.timing.heartbeat)
-    world.store.say("renew", {run.ref: Verdict.GONE})
-    heartbeat.beat()
+    lose_all_data(world, run)
     until(lambda: "queued again" in caplog.text)
     until(world.ends)
     call = ("a", "demo", b"{}", b"", ("paused", False), ("fields", NO_FIELDS), ("marker", "m2"))
@@ -551,14 +550,7 @@ def test_a_restore_waits_where_all_data_is_lost_again(demo, caplog):
     world = World(demo, on_data_loss="restore")
     world.store.say("restore", Unavailable("no answer"), Verdict.MOVED, Verdict.OK)
     run = world.launch()
-    seen(world)
-    heartbeat = world.heartbeat()
-    world.clock.move(world.timing.heartbeat)
-    heartbeat.beat()
-    seen(world, marker="m2")
-    world.clock.move(world.timing.heartbeat)
-    world.store.say("renew", {run.ref: Verdict.GONE})
-    heartbeat.beat()
+    heartbeat = lose_all_data(world, run)
     until(lambda: len(world.store.asked("restore")) == 2)
     seen(world, marker="m3")
     world.clock.move(world.timing.heartbeat)

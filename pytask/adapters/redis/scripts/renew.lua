@@ -51,10 +51,9 @@ if not m.err then
     call('HSET', incarnation, 'safe', safe)
   end
   -- A time ahead: the clock was set back, and each worker that starts would wait until it has caught up.
-  local now_n = tonumber(now_us)
-  if (tonumber(since) or 0) > now_n or (tonumber(moved) or 0) > now_n then
-    if (tonumber(since) or 0) > now_n then since = now_us end
-    if (tonumber(moved) or 0) > now_n then moved = now_us end
+  local function ahead(at) return (tonumber(at) or 0) > tonumber(now_us) end
+  if ahead(since) or ahead(moved) then
+    since, moved = ahead(since) and now_us or since, ahead(moved) and now_us or moved
     call('HSET', incarnation, 'since', since, 'changed', moved)
   end
 end
