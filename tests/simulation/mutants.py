@@ -161,7 +161,7 @@ def _soft(self, process):
     self._process = process
 
 
-NO_DEADMAN = ((Alarm, "arm", _no_alarm),)
+NO_TIMER = ((Alarm, "arm", _no_alarm),)
 _acknowledged = Lease.acknowledged
 _launch = Executor.launch
 
@@ -304,29 +304,31 @@ def _requeue_first(self):
 
 
 MUTANTS = {
-    "row3": Mutant(
-        what="TIME lease, session scope, no dead-man timer, non-idempotent claim, fence in the hash",
-        patches=(*_by_time(90.0), *SESSION, *NO_RETRY, *NO_DEADMAN, *HASH_FENCE),
+    "time_and_session": Mutant(
+        what="TIME lease, session scope, no kernel timer, non-idempotent claim, fence in the hash",
+        patches=(*_by_time(90.0), *SESSION, *NO_RETRY, *NO_TIMER, *HASH_FENCE),
         faults=("time_step", "lost_replies", "sigstop", "recreate"),
     ),
-    "row4": Mutant(what="expiry by Redis TIME", patches=_by_time(90.0), faults=("time_step",), seed=3),
-    "row6": Mutant(
+    "expiry_by_time": Mutant(
+        what="expiry by Redis TIME", patches=_by_time(90.0), faults=("time_step",), seed=3,
+    ),
+    "session_renewal": Mutant(
         what="renewal of a session, not of runs; a claim is repeated, but not released",
         patches=(*SESSION, NO_DOUBT), faults=("cut",), aim=("claim",), tasks=4,
         without=("kill", "sigstop", "hog", "sigterm", "flush", "recreate"),
         seed=16,
     ),
-    "row7": Mutant(
+    "session_unrepeated": Mutant(
         what="renewal of a session, and a claim that is not repeated",
         patches=(*SESSION, *NO_RETRY), faults=("lost_replies", "deaf"),
         seed=54,
     ),
-    "row9": Mutant(what="no dead-man timer", patches=NO_DEADMAN, faults=("sigstop", "hog")),
-    "row10": Mutant(
-        what="no dead-man timer, stubborn tasks", patches=(*NO_DEADMAN, (Alarm, "__init__", _soft)),
+    "no_timer": Mutant(what="no kernel timer", patches=NO_TIMER, faults=("sigstop", "hog")),
+    "no_timer_stubborn": Mutant(
+        what="no kernel timer, stubborn tasks", patches=(*NO_TIMER, (Alarm, "__init__", _soft)),
         faults=("cut",), stubborn=0.5,
     ),
-    "row12": Mutant(
+    "deadline_from_answer": Mutant(
         what="deadline counted from the answer, and late answers used", patches=FROM_THE_ACK,
         # Where a monitor lives, the timer is armed already: it shows on an idle worker without one, which
         # is stopped in a claim.  Short tasks, pushed again and again, make claims of idle workers.
@@ -335,19 +337,19 @@ MUTANTS = {
                  "switch", "deaf", "lost_requests", "lost_replies"),
         seed=17,
     ),
-    "row13": Mutant(
-        what="no dead-man timer on a slow link", patches=NO_DEADMAN, faults=("slow", "sigstop"),
+    "no_timer_slow": Mutant(
+        what="no kernel timer on a slow link", patches=NO_TIMER, faults=("slow", "sigstop"),
     ),
-    "row14": Mutant(
+    "equal_times": Mutant(
         what="the ancestor's times: T = D = 60 s, by Redis TIME", patches=_by_time(60.0),
         faults=("cut",), without=("time_step",), stopping=1.0, timing=_ancestor(),
         seed=3,
     ),
-    "row16": Mutant(
+    "no_embargo": Mutant(
         what="no embargo after a failover, and nothing put back", patches=NO_EMBARGO, faults=("failover",),
         seed=46,
     ),
-    "row17": Mutant(
+    "embargo_of_12_s": Mutant(
         what="an embargo of 12 s, which an owner that is cut off outlasts", patches=(),
         faults=("failover", "cut"), timing=_short_embargo(),
         seed=232,
@@ -373,16 +375,16 @@ MUTANTS = {
                  "read_only"),
         seed=11,
     ),
-    "row22": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
-    "row23": Mutant(
+    "fence_in_hash": Mutant(what="fence in the hash only", patches=HASH_FENCE, faults=("recreate",)),
+    "fence_of_worker": Mutant(
         what="fence of worker and epoch in the hash",
         patches=(*NUMBERED, (Executor, "launch", _launch_beside)), faults=("recreate",),
     ),
-    "row24": Mutant(
+    "fence_and_mutex": Mutant(
         what="fence of worker and epoch in the hash, and a local mutex", patches=NUMBERED,
         faults=("recreate",),
     ),
-    "row25": Mutant(
+    "requeue_first": Mutant(
         what="requeue before stop at SIGTERM", patches=((Executor, "hand_back_all", _requeue_first),),
         faults=("sigterm",), stopping=0.5,
     ),
@@ -426,7 +428,7 @@ UNANSWERED = Mutant(
 )
 MUTANTS |= {
     name: attrs.evolve(
-        MUTANTS["row12"] if name == "tail_late_answer" else UNANSWERED,
+        MUTANTS["deadline_from_answer"] if name == "tail_late_answer" else UNANSWERED,
         what=what,
         patches=patches,
         seed=TAIL_SEEDS.get(name, 0),
