@@ -1,7 +1,8 @@
 """Starting, controlling and watching tasks from any program.  Does not import gevent.
 
-One implementation: the operations (`produce`, `steer`, `look`, `pages`, `follow`) are generators that
-yield what to send and get the replies.  Two shells drive them: `blocking` here, and `pytask.aio`.
+One implementation: the operations (`enqueue`, `control`, `queries`, `listing`, `watch`, ...) are generators
+that yield what to send and get the replies.  Two drivers execute them: `sync_driver` for `pytask.Client`,
+and `async_driver` for `pytask.aio.Client`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pytask.client.records import (
 from pytask.client.schedule_records import ScheduleInfo
 from pytask.client.task_records import Progress, Refusal, Rollback, TaskInfo
 from pytask.domain.occurrences import Occurrence
+from pytask.domain.samples import Sample
 
 __all__ = [
     "Client",
@@ -42,6 +44,7 @@ __all__ = [
     "Progress",
     "Refusal",
     "Rollback",
+    "Sample",
     "ScheduleInfo",
     "Stack",
     "Stacks",

@@ -37,7 +37,7 @@ class RunPort(Protocol):
         """Wait while this run is paused."""
 
     def sleep(self, seconds: float) -> Any:
-        """Wait for so many seconds."""
+        """Wait this many seconds."""
 
     def in_greenlet(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `fn` in a greenlet of this run."""

@@ -118,7 +118,7 @@ class Task(RunFacts, Generic[Data]):
         return self._run.gate()
 
     def sleep(self, seconds: float) -> Any:
-        """Wait for so many seconds, while other tasks continue.  In a coroutine: `await self.sleep(5)`.
+        """Wait this many seconds, while other tasks continue.  In a coroutine: `await self.sleep(5)`.
 
         Raises:
             NotRun: No worker runs this task.

@@ -107,7 +107,9 @@ class Foreground:
         # Threads of the program; threads that are started from now on belong to tasks.
         kept, threads = shutdown.children(), shutdown.threads()
         patient = self._settings.drain > 0
-        with Signals(on_hangup=self._daemon.on_hangup(), on_quiet=self._be_quiet, patient=patient) as signals:
+        with Signals(
+            on_hangup=self._daemon.on_hangup(), on_quiet=self._pause_intake, patient=patient
+        ) as signals:
             worker = self._worker = self._begin(signals, hard)
             health = self._report_health(worker, signals)
             signals.wait()
@@ -149,7 +151,7 @@ class Foreground:
             )
         )
 
-    def _be_quiet(self, quiet: bool) -> None:
+    def _pause_intake(self, quiet: bool) -> None:
         if self._worker is not None:
             self._worker.pause_intake(quiet)
 

@@ -79,7 +79,7 @@ class World(Looks):
         self._check()
 
     def until(self, condition: Callable[[], Any], within: float = DAY) -> bool:
-        """Let time pass until a condition holds; whether it does, `within` so many seconds."""
+        """Let time pass until a condition holds; returns whether it does `within` this many seconds."""
         end = self.loop.time + within
         while not condition():
             left = end - self.loop.time
@@ -110,7 +110,7 @@ class World(Looks):
         return self._at(worker, lambda process: process.kill("kill -9"))
 
     def freeze(self, worker: str | None = None, seconds: float | None = None) -> str:
-        """SIGSTOP, and SIGCONT after so many seconds; from 70 s on the kernel's timer kills it then."""
+        """SIGSTOP, and SIGCONT after this many seconds; from 70 s on the kernel's timer kills it then."""
         lasts = self._lasts(seconds)
 
         def stop(process: WorkerProcess) -> None:
@@ -121,15 +121,15 @@ class World(Looks):
         return self._at(worker, stop)
 
     def partition(self, worker: str | None = None, seconds: float | None = None) -> str:
-        """Cut a worker off from the server for so many seconds."""
+        """Cut a worker off from the server for this many seconds."""
         return self._on_link(worker, "cut", "is cut off", seconds)
 
     def lose_reply(self, worker: str | None = None, seconds: float | None = None) -> str:
-        """Lose most of the replies to a worker for so many seconds: the server has applied what it asked."""
+        """Lose most of the replies to a worker for this many seconds: the server applied what it asked."""
         return self._on_link(worker, "lose_replies", "loses replies", seconds)
 
     def restart_redis(self, seconds: float = 5.0) -> None:
-        """Restart the server, with its data, which takes so many seconds."""
+        """Restart the server, with its data, which takes this many seconds."""
         self.note(None, f"the server restarts, {seconds:.0f} s")
         self.server.go_down()
         self.loop.later(None, seconds, self._unless_up)

@@ -29,7 +29,7 @@ class Looks:
     backend: MemoryBackend
 
     def until(self, condition: Callable[[], Any], within: float = DAY) -> bool:
-        """Let time pass until a condition holds; whether it does, `within` so many seconds."""
+        """Let time pass until a condition holds; returns whether it does `within` this many seconds."""
         raise NotImplementedError
 
     # -- looking --------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Looks:
     # -- asserting ------------------------------------------------------------------------------------
 
     def assert_started(self, function: Function, data: Any = ANY, *, times: int | None = None) -> None:
-        """A task of this function exists; with this data; so many of them."""
+        """A task of this function exists, with this `data` if given, and exactly `times` of them if given."""
         found = self.started(function)
         fitting = [one for one in found if data is ANY or one.data == data]
         said = ", ".join(f"{one.id} {one.data!r}" for one in found) or "none"
@@ -92,7 +92,7 @@ class Looks:
         assert enough, f"{wanted} was started {len(fitting)} times; there are: {said}"  # noqa: S101
 
     def assert_state(self, id: str, state: str, within: float = SOON) -> TaskInfo:  # noqa: A002
-        """A task is in a state, or gets there within so many seconds; returns it."""
+        """A task is in a state, or gets there `within` this many seconds; returns it."""
         self.until(lambda: self.client.get(id).state == state, within)
         task = self.client.get(id)
         said = f": {task.error.splitlines()[0]}" if task.error else ""
@@ -100,7 +100,7 @@ class Looks:
         return task
 
     def assert_event(self, id: str, name: str, data: Any = ANY, within: float = SOON) -> None:  # noqa: A002
-        """A task has published an event, with this data, or does so within so many seconds."""
+        """A task has published an event, with this data, or does so `within` this many seconds."""
         fits = self.until(lambda: any(data is ANY or one == data for one in self.events(id, name)), within)
         wanted = f"{name!r}" + ("" if data is ANY else f" with {data!r}")
         assert fits, f"{id!r} did not publish {wanted}; it did: {self.events(id)}"  # noqa: S101

@@ -100,7 +100,7 @@ class MemoryApp(Looks):
         self._check()
 
     def until(self, condition: Callable[[], Any], within: float = DAY) -> bool:
-        """Let time pass until a condition holds; whether it does, `within` so many seconds."""
+        """Let time pass until a condition holds; returns whether it does `within` this many seconds."""
         clock = self.backend.clock
         end = clock() + within
         while not condition():
@@ -112,7 +112,7 @@ class MemoryApp(Looks):
         return True
 
     def rounds(self, function: Function, count: int = 1, within: float = 30 * DAY) -> None:
-        """Let time pass until the endless tasks of a function have gone through so many more rounds.
+        """Let time pass until the endless tasks of a function have gone through this many more rounds.
 
         A round is one of `run_loop`.  For another loop use `advance()`.
 

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 
 import pytask
 import pytask.aio
 import pytask.client
 import pytask.testing
+from pytask.client import reader
 from pytask.domain import errors as domain_errors
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,13 @@ def names():
 @pytest.mark.parametrize("name", sorted({*names()} - IN_WORDS))
 def test_every_public_name_has_a_section(name):
     assert SECTIONS.count(name) == 1
+
+
+def test_every_record_that_a_client_returns_has_a_section():
+    calls = [call for name, call in inspect.getmembers(pytask.Client, inspect.isfunction) if name[0] != "_"]
+    words = {word for call in calls for word in re.findall(r"\w+", str(call.__annotations__.get("return")))}
+    found = {f"pytask.client.{word}" for word in words if attrs.has(getattr(reader, word, None))}
+    assert {"pytask.client.TaskInfo", "pytask.client.Sample"} <= found <= set(SECTIONS)
 
 
 def test_the_version_is_reported():

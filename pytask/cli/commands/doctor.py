@@ -26,8 +26,9 @@ INDENT = " " * len("PT000  ")
 def command(remote: Remote, printer: Printer) -> None:
     """Diagnose current and upcoming problems and print the fix for each.
 
-    Checks installed packages, server settings, clocks, keys, dead runs, parked tasks, monitors and releases.
-    Exit code: 0 if nothing needs to be fixed, 3 otherwise. It changes nothing.
+    Checks installed packages, server settings, clocks, keys, dead runs, parked, paused and failed tasks,
+    limits, schedules, monitors and releases. Exit code: 0 if nothing needs to be fixed, 3 otherwise. It
+    changes nothing.
     """
     from pytask.terminal import out, say, wrapped
 

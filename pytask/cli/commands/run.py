@@ -87,8 +87,8 @@ FOR_RUN = ("embedded", "data_dir", "monitor", "processes", "log_level", "log_for
     "--failover",
     metavar="SECONDS",
     callback=duration,
-    help="Stop tasks after SECONDS (15 to 60) without Redis; those of a dead worker continue the sooner"
-    " elsewhere.  [default: 60]",
+    help="Stop tasks after SECONDS (15 to 60) without Redis; the shorter, the sooner"
+    " tasks of a dead worker continue elsewhere.  [default: 60]",
 )
 @click.option(
     "--task-logs",

@@ -66,7 +66,7 @@ class TaskCalls:
         return None
 
     def sleep(self, seconds: float) -> Any:
-        """Wait for so many seconds."""
+        """Wait this many seconds."""
         there = self._there
         return gevent.sleep(seconds) if there is None else there.sleep(seconds)
 
