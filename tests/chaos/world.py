@@ -22,10 +22,12 @@ from tests.chaos.audit import STREAM, Recorder, wrapped
 from tests.chaos.clockstep import ServerClock
 from tests.chaos.invariants import Replay
 from tests.support.container import children, container
+from tests.support.forked import Forked
 from tests.support.proxy import Proxy
 from tests.support.servers import HOST, start_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PROGRAM = "tests.chaos.worker_program"
 SCALE = 0.1  # of the workers' times
 D, G, K, T, H, SWEEP, E = 6.0, 1.0, 7.0, 9.0, 0.5, 1.0, 8.0
 MONITORS = 3  # pre-started on that many of the workers
@@ -106,22 +108,30 @@ class Worker:
 
     def start(self):
         self.as_init, self.next_as_init = self.next_as_init, False
-        with (self.world.folder / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*(container()[0] if self.as_init else ()), sys.executable, *self._words()],
-                cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        log = self.world.folder / f"{self.name}.log"
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        if self.as_init:
+            self.process = self._contained(log, env)
+        else:
+            self.process = Forked(PROGRAM, self._words(), log=log, env=env)
         pid = self._alias() if self.as_init else self.process.pid
         self.lives.append([pid, time.monotonic_ns(), 0, None])
 
+    def _contained(self, log, env):
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [*container()[0], sys.executable, "-m", PROGRAM, *self._words()],
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
     def _words(self):
         options = self.world.options
-        words = ["-m", "tests.chaos.worker_program", "--url", self.world.url_of(self), "--name", self.name]
+        words = ["--url", self.world.url_of(self), "--name", self.name]
         words += ["--slots", self.slots, "--evidence", self.world.evidence, "--finish", self.world.finish]
         words += ["--long-step", options.long_step, "--unprotected", options.unprotected]
         words += ["--tasks", self.tasks] if self.tasks else []

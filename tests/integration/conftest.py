@@ -16,8 +16,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from itertools import count
@@ -30,10 +28,11 @@ import redis
 from tests.support import fixtures
 from tests.support.evidence import Evidence
 from tests.support.fixtures import invoked, without_settings
+from tests.support.forked import Forked
 from tests.support.servers import HOST, start_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PROGRAM = Path(__file__).with_name("programs") / "worker_program.py"
+PROGRAM = "tests.integration.programs.worker_program"
 PATIENCE = 60.0  # seconds for what should take well under one: a busy machine starts a worker in 15
 
 D, G, K, T, H, SWEEP, F = 6.0, 1.0, 7.0, 9.0, 0.5, 1.0, 3.0
@@ -114,16 +113,8 @@ class WorkerProcess:
     def __init__(self, name, arguments, log):
         self.name = name
         self._log = log
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), "--name", name, *arguments],
-                cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+        self.process = Forked(PROGRAM, ["--name", name, *arguments], log=log, env=env)
 
     @property
     def pid(self):
