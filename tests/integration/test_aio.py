@@ -13,8 +13,13 @@ SURE = 3 * 0.5  # seconds after which a save has gone with a renewal, even on a 
 
 
 def counts(lab, task_id):
-    """From which act each run went on."""
-    return [event["data"] for event in lab.events.of(task_id) if event["event"] == "from"]
+    """From which act each of two runs went on; a run acts before its worker has sent its events."""
+
+    def told():
+        return [event["data"] for event in lab.events.of(task_id) if event["event"] == "from"]
+
+    wait_until(lambda: len(told()) == 2, why=told)
+    return told()
 
 
 def acted(lab, run, kind=None):

@@ -1,11 +1,11 @@
 """A task that fails again and again, on workers that are killed at random: one count for all of them."""
 
-import os
 import random
 import signal
 from itertools import pairwise
 
 import gevent
+import psutil
 import pytest
 
 from tests.integration.conftest import PATIENCE, TAKEOVER, wait_until
@@ -42,7 +42,7 @@ def kill_in_a_run(lab, crew, ids):
     def caught():
         for worker in crew:
             worker.signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, worker.pid, os.WSTOPPED)
+            wait_until(lambda at=worker: psutil.Process(at.pid).status() == psutil.STATUS_STOPPED)
             if in_a_run(lab, worker, ids):
                 worker.signal(signal.SIGKILL)
                 return worker
