@@ -6,6 +6,7 @@ All other parameters of the constructors are copied: a test reads their signatur
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any
 
 # No clone copies these.
@@ -104,7 +105,29 @@ def of_pool(pool: Any) -> dict[str, Any]:
     found |= _cached(getattr(pool, "cache", None))
     if hasattr(pool, "_maint_notifications_pool_handler"):
         found["maint_notifications_config"] = _maintenance(pool._maint_notifications_pool_handler)  # noqa: SLF001
-    return found
+    return _driver(pool) | found
+
+
+def _driver(pool: Any) -> dict[str, Any]:
+    """What redis-py tells the server of itself, unless the user has given it.
+
+    It reads this from its own metadata on the disk for each connection of a pool that was made from a URL,
+    which takes thirty times as long as all else of it (redis-py 7.2 to 8.1: findings).
+    """
+    named = {"driver_info", "lib_name", "lib_version"} & pool.connection_kwargs.keys()
+    if named or not pool.connection_class.__module__.startswith("redis."):
+        return {}
+    info = _driver_info()
+    return {} if info is None else {"driver_info": info}
+
+
+@cache
+def _driver_info() -> Any:
+    """None: this version does not know it, and keeps its version in memory."""
+    try:
+        return importlib.import_module("redis.driver_info").DriverInfo()
+    except ImportError:
+        return None
 
 
 def for_daemon(arguments: dict[str, Any]) -> dict[str, Any]:

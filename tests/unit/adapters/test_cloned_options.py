@@ -10,6 +10,7 @@ import queue
 import re
 import ssl
 import warnings
+from functools import partial
 
 import pytest
 import redis
@@ -224,6 +225,25 @@ def test_settings_for_maintenance_are_carried():
     config = MaintNotificationsConfig(relaxed_timeout=33)
     clone = clients.clone(redis.Redis(protocol=3, maint_notifications_config=config))
     assert clone.connection_pool.connection_kwargs["maint_notifications_config"].relaxed_timeout == 33
+
+
+@pytest.mark.parametrize("copy", [clients.clone, partial(clients.own_client, timeout=1, name="own")])
+def test_a_connection_does_not_read_the_version_of_the_library_from_the_disk(copy, monkeypatch):
+    pool = copy(redis.Redis.from_url("redis://127.0.0.1:1/0")).connection_pool
+    pool.make_connection()  # of the first, it may be read once a process
+    monkeypatch.setattr(redis.utils, "get_lib_version", lambda: pytest.fail("read again"))
+    assert pool.make_connection().driver_info.formatted_name == "redis-py"
+
+
+def test_connections_of_another_kind_are_given_nothing_of_their_own():
+    """Their class may take no other arguments than those that the user gives."""
+
+    class Mine(redis.Connection):
+        pass
+
+    pool = redis.ConnectionPool.from_url("redis://127.0.0.1:1/0", connection_class=Mine)
+    made = clients.clone(redis.Redis(connection_pool=pool)).connection_pool
+    assert "driver_info" not in made.connection_kwargs
 
 
 def test_the_lists_name_arguments_only():
