@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.integration.conftest import PATIENCE, ROOT, wait_until
-from tests.support.forked import Forked
+from tests.support.forked import Forked, server_of
 
 PROGRAM = "tests.integration.programs.forked_program"
 
@@ -58,6 +58,17 @@ def test_what_only_a_new_process_reads_is_read(start, log):
     for seed in ("1", "2"):
         start("exit", "0", PYTHONHASHSEED=seed).wait(PATIENCE)
     assert [line.split()[-2] for line in log()] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "module", ["tests.integration.programs.worker_program", "tests.chaos.worker_program"]
+)
+def test_importing_a_worker_warns_of_nothing(start, module):
+    """The logs of the workers do not show it, as they begin after it."""
+    variables = {"PYTHONWARNINGS": "default"}
+    assert start("--help", module=module, **variables).wait(PATIENCE) == 0
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    assert server_of(module, env).errors() == ""
 
 
 def test_a_program_that_cannot_be_imported(start):

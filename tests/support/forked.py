@@ -40,6 +40,7 @@ class Forked:
             os.close(theirs)
         self.pid = self._read()
         if self.pid is None:
+            os.close(self._answers)
             raise RuntimeError(f"the fork server of {module} ended: {server.errors()}")
 
     def _read(self):
