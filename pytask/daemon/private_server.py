@@ -35,7 +35,7 @@ def private_url(folder: Path | None, servers: ExitStack) -> str:
             time.sleep(0.05)  # another process is starting it
         else:
             log.info(
-                "embedded server at %s, data in %s; try: redis-cli -p %d",
-                server.url, server.folder, server.port,
+                "embedded server at %s, data in %s; try: pytask status --redis %s",
+                server.url, server.folder, server.url,
             )  # fmt: skip
             return server.url

@@ -24,7 +24,7 @@ from pytask.runtime.runs.committer import Committer
 from pytask.runtime.runs.executor import Executor
 from pytask.runtime.runs.executor_ports import Ids
 from pytask.runtime.services.claims import Claims, ClaimsPorts
-from pytask.runtime.services.put_aside import PutAside
+from pytask.runtime.services.not_started import NotStarted
 from pytask.runtime.until_answered import pass_by_pass
 
 log = get_logger(__name__)
@@ -79,7 +79,7 @@ class Consumer:
         self._back_until = -math.inf
         self._on_other_server = ports.on_other_server
         self._own_loop = ports.own_loop
-        self._aside = PutAside(ports.store, ports.committer, executor.tasks, ports.on_delayed)
+        self._not_started = NotStarted(ports.store, ports.committer, executor.tasks, ports.on_delayed)
         self._capacity.join(lambda: executor.occupied, lambda: not executor.quarantine(), self._room.set)
 
     # -- the loop -------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class Consumer:
         for raw in raw_ids:
             task_id = read_id(raw)
             if isinstance(task_id, IdFault):
-                handled += self._aside.reject(raw, task_id, source)
+                handled += self._not_started.reject(raw, task_id, source)
             else:
                 good[task_id] = raw
         if good:
@@ -284,7 +284,7 @@ class Consumer:
     def _claim_and_take(
         self, claim: Callable[[float], list[Claim]], most: int, source: str | None
     ) -> tuple[list[Claim], int]:
-        """Start what is won, and put aside the rest; returns the answers, and how many are done with."""
+        """Start what is won; reject, park or delay the rest.  Returns the answers and the number handled."""
         sent_at, generation = self._clock(), self._lease.generation
         self._capacity.reserve(self, most)
         try:
@@ -302,7 +302,7 @@ class Consumer:
             self._capacity.took(handled)
             if handled < len(claims):
                 self._capacity.release(self)
-                handled += sum(self._aside.put(one, source) for one in claims if not one.won)
+                handled += sum(self._not_started.put(one, source) for one in claims if not one.won)
         finally:
             self._capacity.release(self)
         return claims, handled

@@ -23,8 +23,8 @@ FAULTS = {
 }
 
 
-class PutAside:
-    """Puts aside what a consumer cannot start, so that the next id gets its turn."""
+class NotStarted:
+    """Rejects, parks or delays what a consumer cannot start, so that the next id gets its turn."""
 
     def __init__(
         self,
