@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 import tempfile
 import time
@@ -12,6 +14,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from pytask.adapters.embedded import EmbeddedServer
+from pytask.daemon.program import program
 from pytask.demo.stage import PATIENCE, TIME_SCALE, Over, Seen, Stage
 from pytask.domain.errors import ConfigError, PytaskError
 from pytask.domain.lifecycle import State
@@ -40,7 +43,12 @@ To take part, type in another terminal:
   {cli} HMSET mine function demo/counter data '{{"interval": 2}}'
   {cli} LPUSH new-task mine
   {cli} HGETALL mine
-  {cli} PUBLISH task-mine-control stop"""
+  {cli} PUBLISH task-mine-control stop
+Or, without redis-cli:
+  export PYTASK_REDIS_URL={url}
+  {pytask} new demo/counter interval=2 --id mine
+  {pytask} watch mine --count 3
+  {pytask} stop mine --wait 10"""
 
 
 def play(seconds: float | None, data_dir: Path | None, *, page: bool = False) -> int:
@@ -55,7 +63,7 @@ def play(seconds: float | None, data_dir: Path | None, *, page: bool = False) ->
         try:
             address = stage.start_page() if page else ""
             _open(address)
-            demo.story(server.port, address)
+            demo.story(server.port, server.url, address)
             stage.tell(f"The demonstration is complete; the tasks continue. {_way_out(ends_at)}")
             while True:
                 stage.look()
@@ -79,6 +87,11 @@ def _folder(stack: ExitStack) -> Path:
     return Path(stack.enter_context(made))
 
 
+def _pytask() -> str:
+    """How a shell calls this command: `dev.py demo` runs it from an environment that is not activated."""
+    return "pytask" if shutil.which("pytask") else shlex.join(program())
+
+
 def _way_out(ends_at: float | None) -> str:
     if ends_at is None:
         return "Press Ctrl-C to end it: the workers then release their tasks."
@@ -92,7 +105,7 @@ class Demo:
         self._stage = stage
         self._passed: dict[str, bool] = {}
 
-    def story(self, port: int, page: str) -> None:
+    def story(self, port: int, url: str, page: str) -> None:
         """All steps from the first worker to the task that survives.  Raises :class:`Over`."""
         told = f"See it at {page}" if page else "With --web, see it in a browser."
         self._stage.tell(f"A private server runs on port {port}. Two workers start, as processes. {told}")
@@ -100,7 +113,7 @@ class Demo:
         for name in WORKERS:
             self._stage.start_worker(name)
         self._await_workers(*WORKERS)
-        out(INVITATION.format(cli=f"redis-cli -p {port}"))
+        out(INVITATION.format(cli=f"redis-cli -p {port}", url=url, pytask=_pytask()))
         self._show_tasks()
         victim, hit = self._kill_a_worker()
         self._steer()

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import urllib.request
 
 import psutil
@@ -65,6 +66,23 @@ def test_the_page_of_the_demo(tmp_path):
         processes = family(demo.process)
         assert demo.end(signal.SIGINT) == 130, demo.output
         check_nothing_left(processes, tmp_path)
+
+
+def test_who_has_no_redis_cli_takes_part_with_the_lines_for_them(tmp_path):
+    with Started(pytask("demo"), tmp_path, tmp_path, TMPDIR=str(tmp_path)) as demo:
+        demo.says(" stop mine --wait 10", SECONDS)
+        lines = demo.output.partition("Or, without redis-cli:\n")[2].splitlines()[:4]
+        typed = subprocess.run(
+            ["sh", "-ec", "\n".join(lines)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=True,
+        ).stdout
+        assert typed.startswith("mine\n")
+        assert re.search(r"mine +done +STOPPED", typed)
+        assert demo.end(signal.SIGINT) == 130, demo.output
 
 
 def test_too_little_time_is_said(tmp_path):
