@@ -127,7 +127,7 @@ def test_data_that_does_not_fit_names_the_path_and_the_type(daemon, client):
 
 def test_an_unknown_function_is_kept_and_the_near_one_named(daemon, client):
     push(client, "idle", "twidle-thumbs")
-    daemon.says("[PT092] unknown task name 'twidle-thumbs'; did you mean twiddle-thumbs?")
+    daemon.says("[PT092] unknown function 'twidle-thumbs'; did you mean twiddle-thumbs?")
     assert client.hget("idle", "state") == "WAIT"
     apply(client, "PT092", ID="idle", NAME="twiddle-thumbs")
     state(client, "idle", "ENDED")
@@ -135,7 +135,7 @@ def test_an_unknown_function_is_kept_and_the_near_one_named(daemon, client):
 
 def test_an_id_pushed_without_a_hash(daemon, client):
     client.lpush("new-task", "early")
-    daemon.says("[PT095] rejected from the queue: no-hash (id b'early')")
+    daemon.says("[PT095] rejected from the queue: no-hash (id 'early')")
     apply(client, "PT095", ID="early", NAME="twiddle-thumbs")
     state(client, "early", "ENDED")
 

@@ -325,7 +325,7 @@ def test_a_paused_function_is_not_started_and_what_runs_goes_on(site):
             site.push(f"t{number}", "looper")
         site.running("other", "gates")
         until(lambda: site.raw.llen("pytask:parked:looper") == 30, lambda: one.output)
-        assert "unknown task name" not in one.output
+        assert "unknown function" not in one.output
         assert not site.stands_still("r")
         said = site.cli("why", "t3").stdout
         assert "function looper is paused" in said, said

@@ -64,8 +64,9 @@ class NotStarted:
         verdict = self._store.reject(raw, fault, source)
         if verdict is Verdict.OK:
             log.warning(
-                "[PT095] rejected from the queue: %s (id %s); see the list pytask:rejected", fault, raw[:80]
-            )
+                "[PT095] rejected from the queue: %s (id %r); see the list pytask:rejected",
+                fault, raw[:80].decode(errors="backslashreplace"),
+            )  # fmt: skip
         return 1
 
     def _park(self, task_id: str, function: str, source: str | None) -> int:
@@ -77,9 +78,9 @@ class NotStarted:
         verdict = self._store.park(task_id, function, event, source)
         if verdict is Verdict.OK and function not in self._warned and len(self._warned) < NAMED:
             self._warned.add(function)
-            meant = f"; did you mean {', '.join(near)}?" if near else ""
+            meant = f"; did you mean {', '.join(near)}?" if near else "."
             log.warning(
-                "[PT092] unknown task name %r%s Task %s (and others with that name) is parked for a worker"
+                "[PT092] unknown function %r%s Task %s (and others of that function) is parked for a worker"
                 " that knows it",
                 function, meant, task_id,
             )  # fmt: skip

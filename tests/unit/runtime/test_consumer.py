@@ -570,7 +570,7 @@ def test_an_unknown_function_is_parked_with_its_near_misses(world, caplog):
     ((task_id, function, event, *_),) = world.store.asked("park")
     assert (task_id, function) == ("a", "dem")
     assert event == b'{"event":"parked","data":{"function":"dem","near":["demo"]}}'
-    assert "unknown task name 'dem'; did you mean demo?" in caplog.text
+    assert "unknown function 'dem'; did you mean demo?" in caplog.text
 
 
 def test_an_unknown_function_is_named_in_the_log_once(world, caplog):
@@ -580,7 +580,7 @@ def test_an_unknown_function_is_named_in_the_log_once(world, caplog):
         world.store.say("claim", answer(Verdict.UNKNOWN, function="other"))
         consumer.consume()
     assert len(world.store.asked("park")) == 2
-    assert caplog.text.count("unknown task name") == 1
+    assert caplog.text.count("unknown function 'other'. Task a (and others of that function) is parked") == 1
 
 
 # -- the loop ----------------------------------------------------------------------------------------------
