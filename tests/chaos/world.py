@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 import zlib
@@ -22,7 +21,7 @@ from tests.chaos.audit import STREAM, Recorder, wrapped
 from tests.chaos.clockstep import ServerClock
 from tests.chaos.invariants import Replay
 from tests.support.container import children, container
-from tests.support.forked import Forked
+from tests.support.forked import start_program
 from tests.support.proxy import Proxy
 from tests.support.servers import HOST, start_server
 
@@ -108,26 +107,15 @@ class Worker:
 
     def start(self):
         self.as_init, self.next_as_init = self.next_as_init, False
-        log = self.world.folder / f"{self.name}.log"
-        env = os.environ | {"PYTHONPATH": str(ROOT)}
-        if self.as_init:
-            self.process = self._contained(log, env)
-        else:
-            self.process = Forked(PROGRAM, self._words(), log=log, env=env)
+        self.process = start_program(
+            PROGRAM,
+            self._words(),
+            log=self.world.folder / f"{self.name}.log",
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            prefix=container()[0] if self.as_init else (),
+        )
         pid = self._alias() if self.as_init else self.process.pid
         self.lives.append([pid, time.monotonic_ns(), 0, None])
-
-    def _contained(self, log, env):
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                [*container()[0], sys.executable, "-m", PROGRAM, *self._words()],
-                cwd=ROOT,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
 
     def _words(self):
         options = self.world.options

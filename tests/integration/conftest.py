@@ -28,7 +28,7 @@ import redis
 from tests.support import fixtures
 from tests.support.evidence import Evidence
 from tests.support.fixtures import invoked, without_settings
-from tests.support.forked import Forked
+from tests.support.forked import start_program
 from tests.support.servers import HOST, start_server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -114,7 +114,7 @@ class WorkerProcess:
         self.name = name
         self._log = log
         env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
-        self.process = Forked(PROGRAM, ["--name", name, *arguments], log=log, env=env)
+        self.process = start_program(PROGRAM, ["--name", name, *arguments], log=log, env=env)
 
     @property
     def pid(self):

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.integration.conftest import PATIENCE, ROOT, wait_until
-from tests.support.forked import Forked, server_of
+from tests.support.forked import server_of, start_program
 
 PROGRAM = "tests.integration.programs.forked_program"
 
@@ -19,7 +19,7 @@ def start(tmp_path):
 
     def call(*words, module=PROGRAM, **variables):
         env = os.environ | {"PYTHONPATH": str(ROOT)} | variables
-        started.append(Forked(module, words, log=tmp_path / "log", env=env))
+        started.append(start_program(module, words, log=tmp_path / "log", env=env))
         return started[-1]
 
     yield call
@@ -28,18 +28,25 @@ def start(tmp_path):
         process.wait(PATIENCE)
 
 
+@pytest.fixture(params=["forked", "started"])
+def way(request, monkeypatch):
+    """As a fork, and as on a system that has no pidfds."""
+    if request.param == "started":
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+
 @pytest.fixture
 def log(tmp_path):
     return lambda: (tmp_path / "log").read_text().splitlines()
 
 
-def test_words_environment_session_and_exit_code(start, log):
+def test_words_environment_session_and_exit_code(start, log, way):
     assert start("exit", "3", GIVEN="one").wait(PATIENCE) == 3
     assert start("exit", "0", GIVEN="two").wait(PATIENCE) == 0
     assert log() == ["['exit', '3'] one None True", "['exit', '0'] two None True"]
 
 
-def test_a_signal_is_its_exit_code_and_the_others_live(start, log):
+def test_a_signal_is_its_exit_code_and_the_others_live(start, log, way):
     one, other = start("stay"), start("stay")
     wait_until(lambda: len(log()) == 2)
     assert one.pid != other.pid

@@ -24,6 +24,34 @@ ROOT = Path(__file__).resolve().parents[2]
 READ_AT_START = ("GEVENT", "PYTHON")  # what the names of variables begin with that only a new process reads
 
 
+def start_program(module, words, *, log, env, prefix=()):
+    """A process that runs `main()` of a module: a fork where the system can do that, and without a `prefix`.
+
+    The prefix is a command that is to run it, such as one that makes a PID namespace.
+    """
+    if not prefix and has_pidfds():
+        return Forked(module, words, log=log, env=env)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*prefix, sys.executable, "-m", module, *words],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def has_pidfds():
+    """Whether the system tells of the end of a process by a descriptor: not macOS, and not every sandbox."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 class Forked:
     """A process that runs `main()` of a module; what tests use of `subprocess.Popen`."""
 
