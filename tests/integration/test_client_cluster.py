@@ -220,6 +220,7 @@ def test_watch_requeue_and_doctor_on_a_cluster(worker, cluster, cli, tmp_path):
         for task_id in ids:
             cli("new", "echo", "--id", task_id, "--wait", "30")
         until(lambda: watcher.process.poll() is not None, lambda: watcher.output)
+        assert watcher.process.returncode == 0, watcher.output
     received = [json.loads(line)["id"] for line in watcher.output.splitlines()]
     assert sorted(received) == sorted(2 * ids)
     assert all(row["done"] for row in cli("requeue", *ids)["items"])

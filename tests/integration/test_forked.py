@@ -7,9 +7,10 @@ import subprocess
 import pytest
 
 from tests.integration.conftest import PATIENCE, ROOT, wait_until
-from tests.support.forked import server_of, start_program
+from tests.support.forked import has_pidfds, server_of, start_program
 
 PROGRAM = "tests.integration.programs.forked_program"
+of_the_server = pytest.mark.skipif(not has_pidfds(), reason="this system has no fork server")
 
 
 @pytest.fixture
@@ -67,6 +68,7 @@ def test_what_only_a_new_process_reads_is_read(start, log):
     assert [line.split()[-2] for line in log()] == ["1", "2"]
 
 
+@of_the_server
 @pytest.mark.parametrize(
     "module", ["tests.integration.programs.worker_program", "tests.chaos.worker_program"]
 )
@@ -78,6 +80,7 @@ def test_importing_a_worker_warns_of_nothing(start, module):
     assert server_of(module, env).errors() == ""
 
 
+@of_the_server
 def test_a_program_that_cannot_be_imported(start):
     with pytest.raises(RuntimeError, match=r"No module named .tests\.integration\.programs\.nothing"):
         start(module="tests.integration.programs.nothing")

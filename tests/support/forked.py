@@ -44,7 +44,7 @@ def start_program(module, words, *, log, env, prefix=()):
 
 
 def has_pidfds():
-    """Whether the system tells of the end of a process by a descriptor: not macOS, and not every sandbox."""
+    """Whether a descriptor can report the end of a process: not on macOS, nor in every sandbox."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):

@@ -175,7 +175,7 @@ class Presence:
         )
 
     def _classes(self) -> _Classes:
-        """What the entry tells of the task classes, rebuilt only when they change."""
+        """The facts of the entry about the task classes, rebuilt only when they change."""
         known = self._executor.tasks
         if self._facts is None or self._facts.of != known:
             self._facts = _Classes(

@@ -42,7 +42,7 @@ def test_watching(cli, client, store, tmp_path):
     ):
 
         def seen():
-            """Of this task: one that another test of this folder has left may be told of, too."""
+            """Of this task: a monitor may requeue meanwhile what another test of this folder has left."""
             return [line.split("  ")[2] for line in everything.output.splitlines() if f"  {made}  " in line]
 
         until(lambda: client.pubsub_numsub(f"task-{made}")[0][1], lambda: one.output)
@@ -56,6 +56,7 @@ def test_watching(cli, client, store, tmp_path):
         assert {event["id"] for event in events} == {made}
         until(lambda: len(seen()) == 3, lambda: everything.output)
         assert seen() == ["reloaded", "slept", "stopped"]
+        assert everything.end(signal.SIGINT) == 130
         assert one.end(signal.SIGINT) == 130
         assert "Traceback" not in one.output
 
